@@ -1,0 +1,226 @@
+//! Calls: from the INVITE that was admitted to the end, with what the journal and the CDR need. `proxy` reports what
+//! happens; nothing here sends a message.
+//!
+//! [`Journal`] numbers the records; [`Call`] is one call; [`Calls`] keeps them, finds them by dialog, and sees that every
+//! answered call leaves exactly one CDR.
+
+mod journal;
+mod one;
+
+pub use journal::Journal;
+pub use one::{Answer, Call, Side};
+
+use crate::cdr::EndedBy;
+use crate::effect::{Effect, RecordNo};
+use crate::record::What;
+use crate::station::Station;
+use crate::stats::Stats;
+use crate::turn::Turn;
+use ahash::RandomState;
+use common::deadlines::{Deadlines, Handle};
+use common::time::{Duration, Time};
+use hashbrown::HashMap;
+use siphasher::sip128::{Hasher128, SipHasher24};
+use slab::Slab;
+use std::hash::Hasher;
+use std::net::SocketAddr;
+
+/// No call lasts longer: after it the record is written as if both had hung up.
+pub const MAX_DURATION: Duration = Duration::from_secs(24 * 3600);
+/// Dialogs (forks) of one call that are remembered; each branch makes at most one that matters.
+const MAX_DIALOGS: usize = 64;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallRef {
+    index: usize,
+    serial: u64,
+}
+
+/// Hash of Call-ID, caller's tag and callee's tag.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct DialogKey(u128);
+
+impl DialogKey {
+    fn new(call_id: &[u8], caller_tag: &str, callee_tag: &str) -> DialogKey {
+        let mut hash = SipHasher24::new();
+        for field in [call_id, caller_tag.as_bytes(), callee_tag.as_bytes()] {
+            hash.write(&(field.len() as u32).to_be_bytes());
+            hash.write(field);
+        }
+        DialogKey(hash.finish128().as_u128())
+    }
+}
+
+struct Kept {
+    serial: u64,
+    call: Call,
+    dialogs: Vec<DialogKey>,
+    longest: Option<Handle>,
+}
+
+pub struct Calls {
+    kept: Slab<Kept>,
+    by_dialog: HashMap<DialogKey, CallRef, RandomState>,
+    /// When answered calls have lasted too long.
+    longest: Deadlines<CallRef>,
+    serial: u64,
+    established: u64,
+}
+
+impl Default for Calls {
+    fn default() -> Self {
+        Calls::new()
+    }
+}
+
+impl Calls {
+    pub fn new() -> Calls {
+        let by_dialog = HashMap::with_hasher(RandomState::with_seeds(5, 6, 7, 8));
+        Calls { kept: Slab::new(), by_dialog, longest: Deadlines::new(), serial: 0, established: 0 }
+    }
+
+    pub fn len(&self) -> usize {
+        self.kept.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+
+    /// Answered and not over.
+    pub fn established(&self) -> u64 {
+        self.established
+    }
+
+    pub fn next_due(&self) -> Option<Time> {
+        self.longest.next_due()
+    }
+
+    /// Every call, in no order: for the operator.
+    pub fn iter(&self) -> impl Iterator<Item = &Call> {
+        self.kept.iter().map(|(_, kept)| &kept.call)
+    }
+
+    pub fn open(&mut self, call: Call) -> CallRef {
+        self.serial += 1;
+        let index = self.kept.insert(Kept { serial: self.serial, call, dialogs: Vec::new(), longest: None });
+        CallRef { index, serial: self.serial }
+    }
+
+    pub fn get(&self, call: CallRef) -> Option<&Call> {
+        self.kept.get(call.index).filter(|kept| kept.serial == call.serial).map(|kept| &kept.call)
+    }
+
+    fn kept(&mut self, call: CallRef) -> Option<&mut Kept> {
+        self.kept.get_mut(call.index).filter(|kept| kept.serial == call.serial)
+    }
+
+    /// The call of a dialog, early or confirmed.
+    pub fn of_dialog(&self, call_id: &[u8], caller_tag: &str, callee_tag: &str) -> Option<CallRef> {
+        self.by_dialog.get(&DialogKey::new(call_id, caller_tag, callee_tag)).copied()
+    }
+
+    /// A response with this To tag came for the INVITE: a dialog, early or confirmed.
+    pub fn dialog(&mut self, call: CallRef, callee_tag: &str) {
+        let Some(kept) = self.kept(call) else { return };
+        let key = DialogKey::new(&kept.call.key.call_id, &kept.call.key.from_tag, callee_tag);
+        if kept.dialogs.len() < MAX_DIALOGS && !kept.dialogs.contains(&key) {
+            kept.dialogs.push(key);
+            self.by_dialog.insert(key, call);
+        }
+    }
+
+    /// This side has named this address in a Contact.
+    pub fn saw_contact(&mut self, call: CallRef, side: Side, address: SocketAddr) {
+        if let Some(kept) = self.kept(call) {
+            kept.call.saw_contact(side, address);
+        }
+    }
+
+    /// A 101-199 came.
+    pub fn ringing(&mut self, turn: &mut Turn<'_>, call: CallRef) {
+        let now = turn.now;
+        if let Some(after) = self.kept(call).and_then(|kept| kept.call.ringing(now)) {
+            turn.stats.to_ringing.observe(after);
+        }
+    }
+
+    /// The first 2xx is about to go upstream. `None`: it was answered before.
+    pub fn answered(
+        &mut self,
+        turn: &mut Turn<'_>,
+        journal: &mut Journal,
+        call: CallRef,
+        answer: Answer,
+    ) -> Option<RecordNo> {
+        let (now, wall) = (turn.now, turn.wall);
+        let kept = self.kept(call)?;
+        let after = kept.call.answered(now, wall, answer)?;
+        let (key, what) = (kept.call.key.clone(), kept.call.answer_record()?);
+        turn.stats.to_answer.observe(after);
+        turn.stats.calls_answered += 1;
+        self.established += 1;
+        let longest = self.longest.insert(now + MAX_DURATION, call);
+        self.kept(call)?.longest = Some(longest);
+        Some(journal.write(turn, &key, what))
+    }
+
+    /// It was not answered: forgotten, without CDR.
+    pub fn failed(&mut self, turn: &mut Turn<'_>, call: CallRef) {
+        if self.remove(call).is_some() {
+            turn.stats.calls_failed += 1;
+        }
+    }
+
+    /// The answered dialog ends: its record, then its CDR. `None`: it is over already, or this was another dialog of it.
+    pub fn ended(
+        &mut self,
+        turn: &mut Turn<'_>,
+        station: &Station,
+        journal: &mut Journal,
+        call: CallRef,
+        callee_tag: Option<&str>,
+        by: EndedBy,
+    ) -> Option<RecordNo> {
+        let one = self.get(call)?;
+        if callee_tag.is_some_and(|tag| one.callee_tag() != Some(tag)) {
+            return None;
+        }
+        let cdr = one.cdr(turn.now, station, by)?;
+        let call = self.remove(call)?;
+        self.established -= 1;
+        turn.stats.cdrs += 1;
+        let no = journal.write(turn, &call.key, What::Ended { at: turn.wall });
+        turn.out.push(Effect::Cdr(cdr));
+        Some(no)
+    }
+
+    /// Handling this Call-ID panicked: its calls are gone, without CDR (the log says so).
+    pub fn forget(&mut self, stats: &mut Stats, call_id: &[u8]) {
+        let named = |kept: &Kept| *kept.call.key.call_id == *call_id;
+        let found: Vec<(usize, u64)> = self.kept.iter().filter(|(_, k)| named(k)).map(|(i, k)| (i, k.serial)).collect();
+        for (index, serial) in found {
+            if self.remove(CallRef { index, serial }).is_some_and(|call| call.is_answered()) {
+                self.established -= 1;
+            }
+            stats.calls_failed += 1;
+        }
+    }
+
+    /// Ends calls that have lasted too long.
+    pub fn expire(&mut self, turn: &mut Turn<'_>, station: &Station, journal: &mut Journal) {
+        while let Some(call) = self.longest.expire(turn.now) {
+            self.ended(turn, station, journal, call, None, EndedBy::MaxDuration);
+        }
+    }
+
+    fn remove(&mut self, call: CallRef) -> Option<Call> {
+        self.kept(call)?;
+        let kept = self.kept.remove(call.index);
+        for key in kept.dialogs {
+            self.by_dialog.remove(&key);
+        }
+        kept.longest.map(|handle| self.longest.cancel(handle));
+        Some(kept.call)
+    }
+}

@@ -1,0 +1,148 @@
+//! One call: what was decided for it, who it is between, and the three moments that its CDR tells.
+
+use crate::cdr::{Cdr, EndedBy, timestamp};
+use crate::record::{CallKey, Decision, What};
+use crate::station::Station;
+use common::ids::TrunkId;
+use common::time::{Duration, Time, WallMillis};
+use siphasher::sip128::{Hasher128, SipHasher24};
+use smallvec::SmallVec;
+use std::hash::Hasher;
+use std::net::SocketAddr;
+
+/// Contacts of one side that are remembered; the newest stay.
+const CONTACTS: usize = 4;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    Caller,
+    Callee,
+}
+
+/// The first 2xx.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub reason: String,
+    pub callee_tag: Box<str>,
+    pub callee_contact: Option<Box<str>>,
+    pub branch: Box<str>,
+    pub trunk: Option<TrunkId>,
+}
+
+pub struct Call {
+    pub key: CallKey,
+    /// How its targets came about, in order.
+    pub decisions: Vec<Decision>,
+    /// From's URI and the Request-URI as dialled.
+    pub caller: String,
+    pub callee: String,
+    pub trunk_in: Option<TrunkId>,
+    created: (Time, WallMillis),
+    rang: bool,
+    answer: Option<(Time, WallMillis, Answer)>,
+    contacts: [SmallVec<[SocketAddr; CONTACTS]>; 2],
+}
+
+impl Call {
+    pub fn new(key: CallKey, now: Time, wall: WallMillis, caller: String, callee: String) -> Call {
+        Call {
+            key,
+            decisions: Vec::new(),
+            caller,
+            callee,
+            trunk_in: None,
+            created: (now, wall),
+            rang: false,
+            answer: None,
+            contacts: Default::default(),
+        }
+    }
+
+    /// The answered dialog's.
+    pub fn callee_tag(&self) -> Option<&str> {
+        self.answer.as_ref().map(|(_, _, answer)| &*answer.callee_tag)
+    }
+
+    pub fn is_answered(&self) -> bool {
+        self.answer.is_some()
+    }
+
+    pub fn has_seen(&self, side: Side, address: SocketAddr) -> bool {
+        self.contacts[side as usize].contains(&address)
+    }
+
+    pub(super) fn saw_contact(&mut self, side: Side, address: SocketAddr) {
+        let contacts = &mut self.contacts[side as usize];
+        if contacts.contains(&address) {
+            return;
+        }
+        if contacts.len() == CONTACTS {
+            contacts.remove(0);
+        }
+        contacts.push(address);
+    }
+
+    pub(super) fn ringing(&mut self, now: Time) -> Option<Duration> {
+        let first = !std::mem::replace(&mut self.rang, true);
+        first.then(|| now.since(self.created.0))
+    }
+
+    pub(super) fn answered(&mut self, now: Time, wall: WallMillis, answer: Answer) -> Option<Duration> {
+        if self.answer.is_some() {
+            return None;
+        }
+        self.answer = Some((now, wall, answer));
+        Some(now.since(self.created.0))
+    }
+
+    pub(super) fn answer_record(&self) -> Option<What> {
+        let (_, wall, answer) = self.answer.as_ref()?;
+        Some(What::Answered {
+            branch: answer.branch.clone(),
+            at: *wall,
+            callee_tag: answer.callee_tag.clone(),
+            callee_contact: answer.callee_contact.clone(),
+        })
+    }
+
+    /// `None`: it was not answered. Lengths are by the monotonic clock: a jump of the wall clock changes no charge.
+    pub(super) fn cdr(&self, now: Time, station: &Station, by: EndedBy) -> Option<Cdr> {
+        let (start, start_wall, answer) = self.answer.as_ref()?;
+        let lasted = now.since(*start);
+        let ms_duration = lasted.as_millis() as u64;
+        let trunk = |id: Option<TrunkId>| Some(station.rack.trunk(id?)?.name.clone());
+        Some(Cdr {
+            id: self.id(&station.keys.branch),
+            method: "INVITE",
+            from_tag: self.key.from_tag.to_string(),
+            to_tag: answer.callee_tag.to_string(),
+            callid: String::from_utf8_lossy(&self.key.call_id).into_owned(),
+            sip_code: answer.status,
+            sip_reason: answer.reason.clone(),
+            created: timestamp(self.created.1),
+            setup_time: start.since(self.created.0).as_millis() as f64 / 1000.0,
+            start_time: timestamp(*start_wall),
+            end_time: timestamp(WallMillis(start_wall.0 + ms_duration)),
+            duration: ms_duration.div_ceil(1000),
+            ms_duration,
+            caller: self.caller.clone(),
+            callee: self.callee.clone(),
+            trunk_in: trunk(self.trunk_in),
+            trunk_out: trunk(answer.trunk),
+            node: station.id,
+            site: station.rack.name.clone(),
+            ended_by: by,
+        })
+    }
+
+    /// The same on every node of the rack.
+    fn id(&self, key: &[u8; 16]) -> String {
+        let mut hash = SipHasher24::new_with_key(key);
+        for field in [&*self.key.call_id, self.key.from_tag.as_bytes(), self.key.upstream_branch.as_bytes()] {
+            hash.write(&(field.len() as u32).to_be_bytes());
+            hash.write(field);
+        }
+        format!("{:032x}", hash.finish128().as_u128())
+    }
+}

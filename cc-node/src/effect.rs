@@ -1,0 +1,62 @@
+//! What goes into a worker's engine and what comes out. The shell (`io::worker`) and the simulated rack carry effects out
+//! in the order in which they stand.
+//!
+//! **Order.** A `Send` with `after: Some(n)` may leave only when record n is acknowledged by a live backup (with no
+//! backup in the placement the outbox acknowledges at once); the `Journal` with record n always stands before it.
+//! Effects of one call keep their order.
+
+pub use crate::cdr::Cdr;
+pub use crate::record::{Record, RecordNo};
+
+use bytes::Bytes;
+use common::ids::{ListenerId, Transport};
+use common::location::{Aor, Bindings, Command, IdempotenceKey, LogTime, Outcome, Subscriber};
+use common::placement::Placement;
+use common::time::Time;
+use common::wire::proxy::ProxyHeader;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// From the load manager, the header's MAC verified, the header stripped.
+    Datagram { header: ProxyHeader, message: Bytes },
+    /// What came of an `Effect::Location`.
+    Location { ask: AskId, outcome: Result<Outcome, LocationFailure> },
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// To the backups, before any `Send` that names it.
+    Journal(Record),
+    /// A SIP message for the outside, from this listener of the VIP.
+    Send { after: Option<RecordNo>, listener: ListenerId, to: SocketAddr, transport: Transport, bytes: Bytes },
+    /// For the location server. Exactly one `Input::Location` with this `ask` comes back.
+    Location { ask: AskId, key: IdempotenceKey, command: Command },
+    /// Written once; stands behind the journal record that says so.
+    Cdr(Cdr),
+}
+
+/// Names one question to the location server among those of a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AskId(pub u64);
+
+/// Why there is no outcome. The command may have been done all the same; its key makes asking again harmless.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LocationFailure {
+    #[error("the location server did not answer in time")]
+    Timeout,
+    #[error("too many questions to the location server are open")]
+    Full,
+    #[error("the location server cannot do it: {0}")]
+    Refused(String),
+}
+
+/// What a worker reads but does not own: the replica and the placement, as of this input.
+pub trait View {
+    fn bindings(&self, aor: &Aor) -> Option<Arc<Bindings>>;
+    fn subscriber(&self, aor: &Aor) -> Option<Arc<Subscriber>>;
+    /// The log's clock, carried on by ours since its last stamp.
+    fn log_time(&self, now: Time) -> LogTime;
+    fn placement(&self) -> &Placement;
+}

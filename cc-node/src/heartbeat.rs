@@ -1,0 +1,211 @@
+//! When a node sends a heartbeat and what it says (ARCHITECTURE §2 "Liveness", §5). Pure: `io::heartbeat` (its own thread
+//! and socket) and the simulated rack drive it.
+//!
+//! A node that is alive but useless must not look alive: `progress` moves only when *every* worker has ticked since,
+//! and the state stays `starting` until the location replica has been level once.
+//!
+//! The place for leases: a beacon's echo names the newest of our sequences that counted; the send time of that heartbeat
+//! plus 300 ms will be the lease that workers read before each batched send. [`Heart::beacon`] sees the echoes, and
+//! [`Heart::beat`] knows the send times. Until workers ask, nothing is stored.
+
+use common::ids::{BootId, Epoch, HistoryId, Level, NodeId, Plane};
+use common::time::Time;
+use common::wire::beacon::Beacon;
+use common::wire::heartbeat::{Heartbeat, NodeState, V2};
+use std::time::Duration;
+
+/// What of a node never changes while it lives.
+#[derive(Clone, Debug)]
+pub struct HeartSetup {
+    pub node: NodeId,
+    pub boot: BootId,
+    /// Worker 0's port.
+    pub sip_port: u16,
+    pub workers: u8,
+    pub class: u8,
+    pub domain: u16,
+    pub period: Duration,
+}
+
+/// What the rest of the node says of itself when a heartbeat is due.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// The location replica was level once.
+    pub level_once: bool,
+    /// The operator wants no new dialogs here.
+    pub draining: bool,
+    /// The process was told to end.
+    pub stopping: bool,
+    /// Of the placement adopted.
+    pub epoch: Epoch,
+    pub history: HistoryId,
+    pub level: Level,
+    pub location_sum: u128,
+    /// Busy share of the fullest worker, in 1/65,535.
+    pub load: u16,
+    /// Share of new dialogs that this node takes, in 1/65,535.
+    pub admit: u16,
+    pub backups: Vec<NodeId>,
+}
+
+pub struct Heart {
+    setup: HeartSetup,
+    sequence: u64,
+    /// Newest nonce heard: a heartbeat counts only by quoting it.
+    beacon_nonce: u64,
+    /// The incarnation of the load manager it came from.
+    lm_boot: BootId,
+    progress: u64,
+    /// Each worker's ticks when `progress` moved last.
+    ticks_then: Vec<u64>,
+    next: Time,
+}
+
+impl Heart {
+    pub fn new(setup: HeartSetup, now: Time) -> Heart {
+        let ticks_then = vec![0; usize::from(setup.workers)];
+        Heart { setup, sequence: 0, beacon_nonce: 0, lm_boot: BootId(0), progress: 0, ticks_then, next: now }
+    }
+
+    pub fn next_due(&self) -> Time {
+        self.next
+    }
+
+    /// A heartbeat is due, or wanted at once (a change of state, a new epoch).
+    /// `ticks` = each worker's count of rounds; workers tick every 50 ms even when idle.
+    /// The same heartbeat goes out on every plane: see [`on_plane`].
+    pub fn beat(&mut self, now: Time, ticks: &[u64], facts: &Facts) -> Heartbeat {
+        // A period that was slept through is not made up for by a burst.
+        self.next = (self.next + self.setup.period).max(now + self.setup.period / 2);
+        self.sequence += 1;
+        if ticks.len() == self.ticks_then.len() && ticks.iter().zip(&self.ticks_then).all(|(now, then)| now != then) {
+            self.progress += 1;
+            self.ticks_then.copy_from_slice(ticks);
+        }
+        let setup = &self.setup;
+        let v2 = V2 {
+            boot: setup.boot,
+            sequence: self.sequence,
+            sent_us: now.0,
+            beacon_nonce: self.beacon_nonce,
+            epoch: facts.epoch,
+            progress: self.progress,
+            workers: setup.workers,
+            load: facts.load,
+            admit: facts.admit,
+            class: setup.class,
+            domain: setup.domain,
+            plane: Plane::A,
+            history: facts.history,
+            level: facts.level,
+            location_sum: facts.location_sum,
+            backups: facts.backups.clone(),
+        };
+        Heartbeat { node: setup.node, sip_port: setup.sip_port, state: state(facts), v2: Some(v2) }
+    }
+
+    /// Remembers the nonce to quote. Nonces of one load-manager incarnation grow; another incarnation starts anew.
+    pub fn beacon(&mut self, beacon: &Beacon) {
+        if beacon.lm_boot != self.lm_boot {
+            // An old incarnation's last datagrams may still be on a plane; its nonce would only make us not count.
+            if beacon.lm_boot < self.lm_boot {
+                return;
+            }
+            self.lm_boot = beacon.lm_boot;
+            self.beacon_nonce = beacon.nonce;
+        }
+        self.beacon_nonce = self.beacon_nonce.max(beacon.nonce);
+    }
+}
+
+/// The same heartbeat for another plane.
+pub fn on_plane(mut heartbeat: Heartbeat, plane: Plane) -> Heartbeat {
+    if let Some(v2) = &mut heartbeat.v2 {
+        v2.plane = plane;
+    }
+    heartbeat
+}
+
+fn state(facts: &Facts) -> NodeState {
+    match facts {
+        Facts { stopping: true, .. } => NodeState::Stopping,
+        Facts { level_once: false, .. } => NodeState::Starting,
+        Facts { draining: true, .. } => NodeState::Draining,
+        _ => NodeState::Started,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use common::placement::{Inputs, Policy};
+
+    fn heart() -> Heart {
+        let setup = HeartSetup {
+            node: NodeId(2),
+            boot: BootId(7),
+            sip_port: 5070,
+            workers: 2,
+            class: 1,
+            domain: 2,
+            period: Duration::from_millis(50),
+        };
+        Heart::new(setup, Time(0))
+    }
+
+    fn beacon(lm_boot: u64, nonce: u64) -> Beacon {
+        let inputs = Inputs { policy: Policy::Rendezvous, members: vec![] };
+        let (lm_boot, epoch) = (BootId(lm_boot), Epoch(1));
+        Beacon { lm_boot, nonce, epoch, inputs, digest: 0, echoes: vec![], learning: false }
+    }
+
+    fn ms(n: u64) -> Time {
+        Time(n * 1000)
+    }
+
+    #[test]
+    fn each_says_the_next_sequence_and_the_newest_nonce() {
+        let mut h = heart();
+        let first = h.beat(ms(0), &[1, 1], &Facts::default()).v2.unwrap();
+        assert_eq!((first.sequence, first.beacon_nonce, first.sent_us), (1, 0, 0));
+        h.beacon(&beacon(3, 10));
+        h.beacon(&beacon(3, 11));
+        h.beacon(&beacon(2, 99));
+        assert_eq!(h.next_due(), ms(50));
+        let second = h.beat(ms(50), &[2, 2], &Facts::default()).v2.unwrap();
+        assert_eq!((second.sequence, second.beacon_nonce), (2, 11), "the dead load manager's beacon is not quoted");
+        h.beacon(&beacon(4, 1));
+        assert_eq!(h.beat(ms(100), &[2, 2], &Facts::default()).v2.unwrap().beacon_nonce, 1, "a new incarnation's is");
+    }
+
+    #[test]
+    fn one_stuck_worker_stops_the_progress() {
+        let mut h = heart();
+        let mut progress = |ticks: &[u64]| h.beat(ms(0), ticks, &Facts::default()).v2.unwrap().progress;
+        assert_eq!(progress(&[1, 1]), 1);
+        assert_eq!(progress(&[2, 1]), 1, "worker 1 has not ticked");
+        assert_eq!(progress(&[3, 1]), 1);
+        assert_eq!(progress(&[3, 2]), 2);
+        assert_eq!(progress(&[3, 2]), 2);
+    }
+
+    #[test]
+    fn starting_until_the_replica_was_level() {
+        let mut h = heart();
+        let mut says = |facts: Facts| h.beat(ms(0), &[], &facts).state;
+        assert_eq!(says(Facts::default()), NodeState::Starting);
+        assert_eq!(says(Facts { draining: true, ..Facts::default() }), NodeState::Starting);
+        assert_eq!(says(Facts { level_once: true, ..Facts::default() }), NodeState::Started);
+        assert_eq!(says(Facts { level_once: true, draining: true, ..Facts::default() }), NodeState::Draining);
+        assert_eq!(says(Facts { level_once: true, stopping: true, ..Facts::default() }), NodeState::Stopping);
+    }
+
+    #[test]
+    fn a_pause_is_followed_by_one_heartbeat_not_by_a_burst() {
+        let mut h = heart();
+        h.beat(ms(0), &[], &Facts::default());
+        h.beat(ms(1000), &[], &Facts::default());
+        assert!(h.next_due() >= ms(1025), "{:?}", h.next_due());
+    }
+}

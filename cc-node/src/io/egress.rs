@@ -1,0 +1,122 @@
+//! The way out. `egress: via-lm`: each message goes behind a PROXY header that names the listener it must leave from to the
+//! load manager's worker for its Call-ID. `egress: direct`: from the listener's address itself.
+//! Owned by one worker; flushed at the end of each of its rounds.
+
+use super::doorman::{call_id, vip};
+use super::shared::{IoCounters, Shared};
+use common::call_hash::CallHash;
+use common::config::{Egress as Way, LoadManager};
+use common::ids::{Epoch, ListenerId, Plane, Transport};
+use common::io::start::StartError;
+use common::io::udp::{self, SendBatch};
+use common::sip::Listeners;
+use common::wire::proxy::{Direction, MAX, ProxyHeader};
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+
+pub struct Egress {
+    shared: Arc<Shared>,
+    vip: Listeners,
+    load_manager: LoadManager,
+    /// The load manager's plane for what is in the batch; chosen anew when it is empty.
+    plane: Plane,
+    batch: SendBatch,
+    /// `direct` only: a socket and a batch a listener.
+    direct: Vec<(UdpSocket, SendBatch)>,
+}
+
+impl Egress {
+    /// # Errors
+    /// No load manager, or (`direct`) a listener's address that this host does not have or that the load manager uses.
+    pub fn new(shared: Arc<Shared>) -> Result<Egress, StartError> {
+        let load_manager = shared.rack.load_managers.first().cloned();
+        let load_manager =
+            load_manager.ok_or_else(|| StartError::Config("the rack file names no load manager".into()))?;
+        let direct = match shared.rack.egress {
+            Way::ViaLm => Vec::new(),
+            Way::Direct => direct_sockets(&shared)?,
+        };
+        let vip = vip(&shared.rack);
+        Ok(Egress { vip, load_manager, plane: Plane::A, batch: SendBatch::new(), direct, shared })
+    }
+
+    /// Adds one message. What has no Call-ID or no listener of ours is dropped and counted.
+    pub fn push(
+        &mut self,
+        epoch: Epoch,
+        listener: ListenerId,
+        to: SocketAddr,
+        transport: Transport,
+        message: &[u8],
+        counters: &mut IoCounters,
+    ) {
+        if let Some((_, batch)) = self.direct.get_mut(usize::from(listener.0)) {
+            batch.push(to, &[], message);
+            return;
+        }
+        let from = self.shared.rack.listener(listener).map(|l| l.socket_address());
+        let (Some(source), Some(call_id)) = (from, call_id(&self.vip, message)) else {
+            counters.drop_unsendable += 1;
+            return;
+        };
+        let header = ProxyHeader {
+            source,
+            destination: to,
+            sender: self.shared.id,
+            boot: self.shared.boot,
+            epoch,
+            listener,
+            transport,
+            connection: 0,
+            visited: Default::default(),
+            question: None,
+            direction: Direction::Egress,
+        };
+        let (key_id, key) = self.shared.keys.plane.current();
+        let mut head = [0u8; MAX];
+        let length = header.write(key, key_id, call_id, &mut head);
+        if self.batch.is_empty() {
+            self.plane = self.shared.lm_plane();
+        }
+        let hash = CallHash::of(&self.shared.keys.placement, call_id);
+        let port = self.load_manager.egress_port + hash.worker(self.load_manager.workers.max(1));
+        let ip = self.load_manager.planes.address(self.plane).unwrap_or(self.load_manager.planes.a);
+        self.batch.push(SocketAddr::new(ip, port), &head[..length], message);
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.batch.is_full() || self.direct.iter().any(|(_, batch)| batch.is_full())
+    }
+
+    /// Sends all. `sockets` = the worker's own, a plane each.
+    pub fn flush(&mut self, sockets: &[(Plane, UdpSocket)], counters: &mut IoCounters) {
+        let own = sockets.iter().find(|(plane, _)| *plane == self.plane).or(sockets.first());
+        if let (Some((_, socket)), false) = (own, self.batch.is_empty()) {
+            let flushed = self.batch.flush(socket);
+            counters.sent += flushed.sent as u64;
+            counters.drop_send_failed += flushed.failed as u64;
+        }
+        for (socket, batch) in &mut self.direct {
+            if !batch.is_empty() {
+                let flushed = batch.flush(socket);
+                counters.sent += flushed.sent as u64;
+                counters.drop_send_failed += flushed.failed as u64;
+            }
+        }
+    }
+}
+
+/// Where node and load manager share a host, a second socket on the VIP's port would take the load manager's datagrams.
+fn direct_sockets(shared: &Shared) -> Result<Vec<(UdpSocket, SendBatch)>, StartError> {
+    let same_host = |ip| shared.config.planes.iter().any(|(_, own)| own == ip);
+    if shared.rack.load_managers.iter().any(|lm| lm.planes.iter().any(|(_, ip)| same_host(ip))) {
+        let why = "egress: direct needs nodes on other hosts than the load manager; use `egress: via-lm`";
+        return Err(StartError::Config(why.into()));
+    }
+    let open = |listener: &common::config::Listener| {
+        let address = listener.socket_address();
+        let socket = udp::bind(address, true).map_err(|e| StartError::socket("egress: direct", address, e))?;
+        Ok((socket, SendBatch::new()))
+    };
+    shared.rack.listeners.iter().map(open).collect()
+}

@@ -1,0 +1,204 @@
+//! The heartbeat's thread and sockets: sends what [`crate::heartbeat::Heart`] says on every plane, hears beacons. Nothing
+//! else may delay it: placements are computed by a thread of their own, which answers a learning load manager too.
+
+use super::shared::Shared;
+use crate::heartbeat::{Facts, Heart, HeartSetup, on_plane};
+use crate::ownership::{Adoption, Ownership};
+use common::ids::{Epoch, Plane};
+use common::io::clock::Clock;
+use common::io::poll;
+use common::io::start::StartError;
+use common::io::udp::{self, Receiver};
+use common::time::{Duration, Time};
+use common::wire::beacon::Beacon;
+use common::wire::frame::{self, Message};
+use common::wire::heartbeat;
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver as Queue, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+/// Beacons that wait for the placement thread; the next beacon repeats what is lost here.
+const BEACONS: usize = 16;
+/// A plane on which the load manager was not heard for three periods is left, if it is heard on the other.
+const PLANE_SILENT_AFTER: Duration = Duration::from_millis(150);
+
+type Sockets = Arc<Vec<(Plane, UdpSocket)>>;
+
+/// Opens the control port on each plane and starts both threads.
+pub fn start(shared: &Arc<Shared>, clock: Clock) -> Result<Vec<JoinHandle<()>>, StartError> {
+    let mut sockets = Vec::new();
+    for (plane, ip) in shared.config.planes.iter() {
+        let address = SocketAddr::new(ip, shared.config.control_port);
+        let socket = udp::bind(address, false).map_err(|e| StartError::socket("heartbeats", address, e))?;
+        sockets.push((plane, socket));
+    }
+    let sockets: Sockets = Arc::new(sockets);
+    let (news, beacons) = sync_channel(BEACONS);
+    let adopter = (shared.clone(), sockets.clone());
+    let placement = move || adopt(&adopter.0, &adopter.1, &beacons);
+    let setup = HeartSetup {
+        node: shared.id,
+        boot: shared.boot,
+        sip_port: shared.config.sip_port,
+        workers: shared.config.workers.min(u16::from(u8::MAX)) as u8,
+        class: shared.config.class,
+        domain: shared.config.failure_domain(),
+        period: Duration::from_millis(u64::from(shared.rack.heartbeat.period_ms)),
+    };
+    let heart = Beating {
+        heart: Heart::new(setup, clock.now()),
+        shared: shared.clone(),
+        clock,
+        sockets,
+        news,
+        forwarded: (Epoch(0), 0),
+        heard: [Time(0); 2],
+    };
+    Ok(vec![super::thread(shared, "placement", placement)?, super::thread(shared, "heartbeat", move || heart.run())?])
+}
+
+struct Beating {
+    heart: Heart,
+    shared: Arc<Shared>,
+    clock: Clock,
+    sockets: Sockets,
+    news: SyncSender<Beacon>,
+    /// Epoch and digest that the placement thread was told last.
+    forwarded: (Epoch, u64),
+    /// When a beacon came in on each plane.
+    heard: [Time; 2],
+}
+
+impl Beating {
+    fn run(mut self) {
+        let mut receiver = Receiver::new();
+        let mut ready = Vec::new();
+        loop {
+            let stopping = self.shared.is_stopping();
+            if stopping || self.clock.now() >= self.heart.next_due() {
+                self.beat();
+            }
+            if stopping {
+                return;
+            }
+            let patience = self.heart.next_due().since(self.clock.now());
+            let fds: Vec<_> = self.sockets.iter().map(|(_, socket)| socket.as_fd()).collect();
+            if let Err(error) = poll::readable(&fds, patience, &mut ready) {
+                tracing::error!(%error, "waiting on the control port failed");
+                return;
+            }
+            drop(fds);
+            for at in (0..ready.len()).filter(|at| ready[*at]).collect::<Vec<_>>() {
+                self.hear(at, &mut receiver);
+            }
+        }
+    }
+
+    fn beat(&mut self) {
+        let shared = &self.shared;
+        let status = shared.replica.status();
+        let facts = Facts {
+            level_once: shared.level_once.load(Ordering::Relaxed),
+            draining: false,
+            stopping: shared.is_stopping(),
+            epoch: shared.placement.load().epoch(),
+            history: status.history,
+            level: status.level,
+            location_sum: status.sum,
+            load: shared.workers.iter().map(|w| w.load.load(Ordering::Relaxed)).max().unwrap_or(0),
+            admit: u16::MAX,
+            backups: Vec::new(),
+        };
+        let ticks: Vec<u64> = shared.workers.iter().map(|w| w.ticks.load(Ordering::Relaxed)).collect();
+        let beat = self.heart.beat(self.clock.now(), &ticks, &facts);
+        for (plane, socket) in self.sockets.iter() {
+            let bytes = heartbeat::encode(&on_plane(beat.clone(), *plane), &shared.keys.plane);
+            for lm in &shared.rack.load_managers {
+                if let Some(ip) = lm.planes.address(*plane) {
+                    // A load manager that is not there shows in its missing beacons.
+                    let _ = socket.send_to(&bytes, SocketAddr::new(ip, lm.control_port));
+                }
+            }
+        }
+        shared.heartbeats_sent.fetch_add(1, Ordering::Relaxed);
+        self.choose_plane();
+    }
+
+    fn hear(&mut self, at: usize, receiver: &mut Receiver) {
+        let sockets = self.sockets.clone();
+        let (plane, socket) = &sockets[at];
+        while receiver.recv(socket).unwrap_or(0) > 0 {
+            for datagram in receiver.iter() {
+                match frame::decode(datagram.bytes, &self.shared.keys.plane) {
+                    Ok(Message::Beacon(beacon)) => self.beacon(*plane, beacon),
+                    _ => {
+                        self.shared.beacons_refused.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            }
+        }
+    }
+
+    fn beacon(&mut self, plane: Plane, beacon: Beacon) {
+        self.heard[plane as usize] = self.clock.now();
+        self.shared.beacons_heard.fetch_add(1, Ordering::Relaxed);
+        self.heart.beacon(&beacon);
+        let said = (beacon.epoch, beacon.digest);
+        // A learning load manager asks again with each beacon; an epoch needs to be told once.
+        if (beacon.learning || said != self.forwarded) && self.news.try_send(beacon).is_ok() {
+            self.forwarded = said;
+        }
+    }
+
+    fn choose_plane(&self) {
+        let (current, now) = (self.shared.lm_plane(), self.clock.now());
+        let other = if current == Plane::A { Plane::B } else { Plane::A };
+        let silent = |plane: Plane| now.since(self.heard[plane as usize]) > PLANE_SILENT_AFTER;
+        if silent(current) && !silent(other) {
+            self.shared.lm_plane.store(other as u8, Ordering::Relaxed);
+            tracing::warn!(?current, ?other, "the load manager is silent on one plane; sending over the other");
+        }
+    }
+}
+
+/// The placement thread: computes what beacons name, and tells a load manager that starts.
+fn adopt(shared: &Shared, sockets: &Sockets, beacons: &Queue<Beacon>) {
+    let mut ownership = Ownership::new(shared.id, shared.boot, shared.keys.placement);
+    loop {
+        let beacon = match beacons.recv_timeout(Duration::from_millis(200)) {
+            Ok(beacon) => beacon,
+            Err(RecvTimeoutError::Timeout) if !shared.is_stopping() => continue,
+            Err(_) => return,
+        };
+        if beacon.learning {
+            report(shared, sockets, &ownership);
+            continue;
+        }
+        let epoch_before = ownership.placement().epoch();
+        match ownership.hear(&beacon) {
+            Adoption::Nothing => {}
+            Adoption::Adopted(epoch) => tracing::info!(%epoch, "placement adopted"),
+            Adoption::Differs { epoch, ours, theirs } => {
+                shared.placement_mismatches.fetch_add(1, Ordering::Relaxed);
+                tracing::error!(%epoch, ours, theirs, "ALARM: this node computes another placement than the load manager");
+            }
+        }
+        if ownership.placement().epoch() != epoch_before {
+            shared.placement.store(ownership.placement().clone());
+        }
+    }
+}
+
+fn report(shared: &Shared, sockets: &Sockets, ownership: &Ownership) {
+    let message = Message::Report(ownership.report());
+    for (plane, socket) in sockets.iter() {
+        let bytes = frame::encode(&message, &shared.keys.plane, *plane);
+        for ip in shared.rack.load_managers.iter().filter_map(|lm| Some((lm.planes.address(*plane)?, lm.control_port)))
+        {
+            let _ = socket.send_to(&bytes, SocketAddr::from(ip));
+        }
+    }
+}

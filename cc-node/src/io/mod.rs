@@ -1,0 +1,153 @@
+//! A cc-node as a process: opens what it needs, starts its threads, runs the control plane until it is told to end.
+//!
+//! `worker` (with `doorman` at its door and `egress` on its way out) drives the engine; `heartbeat` the sign of life and
+//! the placement; `location` the stream to the location server; `cdr` the call detail records; `admin` and `metrics`
+//! what people and Prometheus see. `shared` is all that they have in common.
+
+mod admin;
+mod cdr;
+mod doorman;
+mod egress;
+mod heartbeat;
+mod location;
+mod metrics;
+mod shared;
+mod worker;
+
+use crate::location::{Client, ClientSetup, Writer};
+use crate::node::Node;
+use crate::station::NodeSetup;
+use common::config::CcNode;
+use common::ids::{NodeId, Plane};
+use common::io::clock::Clock;
+use common::io::poll::{self, Waker};
+pub use common::io::start::{Options, StartError};
+use common::io::start::{control_runtime, told_to_end};
+use common::io::{admin as admin_port, udp};
+use common::time::Duration;
+use location::{ASKS_A_WORKER, ASKS_QUEUED, AnswerTo};
+use shared::Shared;
+use std::net::{SocketAddr, UdpSocket};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::sync_channel;
+use std::thread::JoinHandle;
+use tokio::sync::mpsc;
+use worker::{Parts, Worker};
+
+/// Runs a node until SIGTERM or SIGINT.
+///
+/// # Errors
+/// The rack file has no such node, a port is taken or not ours, the state directory cannot be written.
+pub fn run(options: Options) -> Result<(), StartError> {
+    let id = NodeId(options.id);
+    let config = options.rack.node(id).cloned();
+    let config = config.ok_or_else(|| StartError::Config(format!("the rack file has no cc-node with id {id}")))?;
+    common::io::log::init(&options.rack.log);
+    let clock = Clock::new();
+    let writer = Writer::new(&options.keys);
+    let (rack, keys, replica) = (options.rack.clone(), options.keys.clone(), writer.replica().clone());
+    let shared = Arc::new(Shared::new(id, options.boot, rack, keys, config, replica));
+    let runtime = control_runtime()?;
+    let listener = runtime.block_on(admin_port::bind("admin port", shared.config.admin))?;
+    let directory = options.data.join(format!("cc-node-{id}"));
+    let (cdrs, cdr_writer) = cdr::start(&directory, clock).map_err(|e| cannot_create(&directory, e))?;
+    let (asks, asks_in) = mpsc::channel(ASKS_QUEUED);
+    let mut answers_to = Vec::new();
+    let mut workers = Vec::new();
+    for index in 0..shared.config.workers {
+        let (worker, answer_to) = open_worker(index, &shared, clock, asks.clone(), cdrs.clone())?;
+        workers.push(worker);
+        answers_to.push(answer_to);
+    }
+    drop(asks);
+    let wakers: Vec<Waker> = answers_to.iter().map(|to| to.waker.clone()).collect();
+    let mut threads = heartbeat::start(&shared, clock)?;
+    for (index, parts) in workers.into_iter().enumerate() {
+        threads.push(thread(&shared, &format!("worker-{index}"), move || Worker::new(parts).run())?);
+    }
+    let source =
+        admin::Source::new(shared.clone(), cdrs.counters().clone()).map_err(|e| StartError::Config(e.to_string()))?;
+    drop(cdrs);
+    tracing::info!(node = %id, boot = %options.boot, workers = shared.config.workers, "cc-node starts");
+    let client = Client::new(ClientSetup::new(id, options.boot), writer);
+    let result = runtime.block_on(async {
+        let stream = location::run(shared.clone(), clock, client, asks_in, answers_to);
+        tokio::select! {
+            ended = told_to_end() => ended.map_err(|e| StartError::io("waiting for signals", e)),
+            served = admin_port::serve(listener, admin_port::router(Arc::new(source))) =>
+                served.map_err(|e| StartError::io("the admin port", e)),
+            () = stream => Err(StartError::io("the workers", std::io::Error::other("all of them ended"))),
+            () = watch(shared.clone()) => Err(StartError::io("a thread", std::io::Error::other("it ended by itself"))),
+        }
+    });
+    shared.stopping.store(true, Ordering::Relaxed);
+    wakers.iter().for_each(Waker::wake);
+    drop(runtime);
+    for thread in threads.into_iter().chain([cdr_writer]) {
+        let _ = thread.join();
+    }
+    tracing::info!(node = %id, "cc-node ends");
+    result
+}
+
+fn open_worker(
+    index: u16,
+    shared: &Arc<Shared>,
+    clock: Clock,
+    asks: mpsc::Sender<location::Ask>,
+    cdrs: cdr::CdrSink,
+) -> Result<(Parts, AnswerTo), StartError> {
+    let (queue, answers) = sync_channel(ASKS_A_WORKER);
+    let (waker, wakeable) = poll::waker().map_err(|e| StartError::io("a worker's wake-up", e))?;
+    let (rack, keys) = (shared.rack.clone(), shared.keys.clone());
+    let node = Node::new(NodeSetup { id: shared.id, boot: shared.boot, worker: index, rack, keys });
+    let sockets = open_sockets(index, &shared.config)?;
+    let egress = egress::Egress::new(shared.clone())?;
+    let shared = shared.clone();
+    let parts = Parts { index, shared, clock, node, sockets, egress, asks, answers, wakeable, cdrs };
+    Ok((parts, AnswerTo { queue, waker }))
+}
+
+/// A worker's port on each plane: plane addresses only, never a wildcard.
+fn open_sockets(worker: u16, config: &CcNode) -> Result<Vec<(Plane, UdpSocket)>, StartError> {
+    let open = |(plane, ip)| {
+        let address = SocketAddr::new(ip, config.sip_port.saturating_add(worker));
+        let what = || format!("SIP port of worker {worker}");
+        udp::bind(address, false).map(|socket| (plane, socket)).map_err(|e| StartError::socket(what(), address, e))
+    };
+    config.planes.iter().map(open).collect()
+}
+
+fn cannot_create(path: &std::path::Path, source: std::io::Error) -> StartError {
+    StartError::CannotCreate { path: PathBuf::from(path), source }
+}
+
+/// A named thread. If it ends before the process was told to, the process ends: half a node must not look alive.
+fn thread(
+    shared: &Arc<Shared>,
+    name: &str,
+    work: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, StartError> {
+    struct Guard(Arc<Shared>);
+    impl Drop for Guard {
+        fn drop(&mut self) {
+            self.0.thread_ended.store(!self.0.is_stopping(), Ordering::Relaxed);
+        }
+    }
+    let guard = Guard(shared.clone());
+    let work = move || {
+        let _guard = guard;
+        work();
+    };
+    let spawned = std::thread::Builder::new().name(name.into()).spawn(work);
+    spawned.map_err(|e| StartError::io(format!("starting the thread {name}"), e))
+}
+
+/// Comes back when a thread has ended by itself.
+async fn watch(shared: Arc<Shared>) {
+    while !shared.thread_ended.load(Ordering::Relaxed) {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}

@@ -1,0 +1,136 @@
+//! What the threads of a node share: atomics and pointers that are swapped whole. Nobody waits for anybody.
+
+use crate::location::Replica;
+use crate::stats::Stats;
+use arc_swap::ArcSwap;
+use common::config::{CcNode, Rack};
+use common::ids::{BootId, NodeId, Plane};
+use common::keys::Keys;
+use common::placement::Placement;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering};
+
+pub struct Shared {
+    pub id: NodeId,
+    pub boot: BootId,
+    pub rack: Arc<Rack>,
+    pub keys: Arc<Keys>,
+    /// This node's part of the rack file.
+    pub config: CcNode,
+    pub replica: Arc<Replica>,
+    pub placement: ArcSwap<Placement>,
+    pub workers: Vec<WorkerShared>,
+    /// The process was told to end.
+    pub stopping: AtomicBool,
+    /// A thread ended by itself.
+    pub thread_ended: AtomicBool,
+    /// The replica was level once: the node may serve.
+    pub level_once: AtomicBool,
+    pub location_up: AtomicBool,
+    pub location_lag: AtomicU64,
+    /// Commands without outcome yet.
+    pub location_asks: AtomicU64,
+    /// The plane on which the load manager was heard last, as `Plane as u8`.
+    pub lm_plane: AtomicU8,
+    pub heartbeats_sent: AtomicU64,
+    pub beacons_heard: AtomicU64,
+    /// Datagrams on the control port that were no beacon of ours.
+    pub beacons_refused: AtomicU64,
+    pub placement_mismatches: AtomicU64,
+}
+
+/// One worker's words to the others; on cache lines of its own.
+#[repr(align(128))]
+#[derive(Default)]
+pub struct WorkerShared {
+    /// Rounds of its loop; at least one each 50 ms.
+    pub ticks: AtomicU64,
+    /// Busy share of the last second, in 1/65,535.
+    pub load: AtomicU16,
+    /// Its counters, renewed a few times a second.
+    pub report: ArcSwap<WorkerReport>,
+}
+
+/// A worker's counters, as the metrics show them.
+#[derive(Clone, Debug, Default)]
+pub struct WorkerReport {
+    pub node: Stats,
+    pub io: IoCounters,
+}
+
+/// What happens to a datagram before and after the engine. `DROPS` names those that are losses.
+#[derive(Clone, Debug, Default)]
+pub struct IoCounters {
+    pub received: u64,
+    pub sent: u64,
+    /// The PROXY header's MAC, form or version was wrong.
+    pub drop_header: u64,
+    /// The header's sender is not a member, or not where the rack file has it.
+    pub drop_sender: u64,
+    /// Longer than the limit.
+    pub drop_truncated: u64,
+    /// No Call-ID, so no way through the load manager.
+    pub drop_unsendable: u64,
+    /// The kernel did not take it (full buffers, no route).
+    pub drop_send_failed: u64,
+    /// Handling it panicked.
+    pub drop_panic: u64,
+    /// The way to the location server was full.
+    pub location_full: u64,
+}
+
+impl IoCounters {
+    /// Label of `siprack_dropped_total{reason}` and its count.
+    pub fn drops(&self) -> [(&'static str, u64); 6] {
+        [
+            ("proxy_header", self.drop_header),
+            ("sender", self.drop_sender),
+            ("truncated", self.drop_truncated),
+            ("unsendable", self.drop_unsendable),
+            ("send_failed", self.drop_send_failed),
+            ("panic", self.drop_panic),
+        ]
+    }
+}
+
+impl Shared {
+    /// Nothing heard, nothing counted yet.
+    pub fn new(
+        id: NodeId,
+        boot: BootId,
+        rack: Arc<Rack>,
+        keys: Arc<Keys>,
+        config: CcNode,
+        replica: Arc<Replica>,
+    ) -> Shared {
+        Shared {
+            id,
+            boot,
+            rack,
+            keys,
+            replica,
+            placement: ArcSwap::from_pointee(Placement::empty()),
+            workers: (0..config.workers).map(|_| WorkerShared::default()).collect(),
+            config,
+            stopping: AtomicBool::new(false),
+            thread_ended: AtomicBool::new(false),
+            level_once: AtomicBool::new(false),
+            location_up: AtomicBool::new(false),
+            location_lag: AtomicU64::new(0),
+            location_asks: AtomicU64::new(0),
+            lm_plane: AtomicU8::new(Plane::A as u8),
+            heartbeats_sent: AtomicU64::new(0),
+            beacons_heard: AtomicU64::new(0),
+            beacons_refused: AtomicU64::new(0),
+            placement_mismatches: AtomicU64::new(0),
+        }
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    pub fn lm_plane(&self) -> Plane {
+        if self.lm_plane.load(Ordering::Relaxed) == Plane::B as u8 { Plane::B } else { Plane::A }
+    }
+}

@@ -1,0 +1,275 @@
+//! A worker thread: one engine, its sockets, its way to the location server. Each round: wait, take what came in, fire
+//! what is due, send what that led to. Workers share nothing but what [`super::shared`] swaps whole.
+
+use super::cdr::CdrSink;
+use super::doorman::{Doorman, Refused, call_id, vip};
+use super::egress::Egress;
+use super::location::{ASKS_A_WORKER, Answer, Ask};
+use super::shared::{IoCounters, Shared, WorkerReport};
+use crate::effect::{AskId, Effect, Input, LocationFailure};
+use crate::location::LocalView;
+use crate::node::Node;
+use crate::outbox::Outbox;
+use bytes::Bytes;
+use common::ids::Plane;
+use common::io::clock::Clock;
+use common::io::poll::{self, Wakeable};
+use common::io::udp::{Received, Receiver};
+use common::sip::Listeners;
+use common::time::{Duration, Time};
+use std::net::UdpSocket;
+use std::os::fd::AsFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::Receiver as Queue;
+use tokio::sync::mpsc::Sender;
+
+/// An idle worker goes round this often, so that its progress shows.
+const IDLE: Duration = Duration::from_millis(50);
+/// Batches taken from one socket before timers are looked at again.
+const BATCHES_A_ROUND: usize = 4;
+const REPORT_EVERY: Duration = Duration::from_millis(200);
+const LOAD_OVER: Duration = Duration::from_secs(1);
+
+/// What a worker is made of; `io::run` opens it all before any thread starts.
+pub struct Parts {
+    pub index: u16,
+    pub shared: Arc<Shared>,
+    pub clock: Clock,
+    pub node: Node,
+    pub sockets: Vec<(Plane, UdpSocket)>,
+    pub egress: Egress,
+    pub asks: Sender<Ask>,
+    pub answers: Queue<Answer>,
+    pub wakeable: Wakeable,
+    pub cdrs: CdrSink,
+}
+
+pub struct Worker {
+    receiver: Receiver,
+    ready: Vec<bool>,
+    /// More waited than one round takes.
+    more: bool,
+    desk: Desk,
+}
+
+/// All but the receive buffers, which lend a datagram while it is handled.
+struct Desk {
+    parts: Parts,
+    doorman: Doorman,
+    vip: Listeners,
+    view: LocalView,
+    outbox: Outbox,
+    effects: Vec<Effect>,
+    released: Vec<Effect>,
+    /// Asks that could not be handed over: answered in this round.
+    refused: Vec<AskId>,
+    /// Asks without an answer yet.
+    asked: usize,
+    counters: IoCounters,
+    busy: Duration,
+    load_since: Time,
+    report_at: Time,
+}
+
+impl Worker {
+    pub fn new(parts: Parts) -> Worker {
+        let (shared, now) = (parts.shared.clone(), parts.clock.now());
+        let view = LocalView { replica: shared.replica.clone(), placement: shared.placement.load_full() };
+        let desk = Desk {
+            doorman: Doorman::new(&shared.rack),
+            vip: vip(&shared.rack),
+            view,
+            // Shadows are not kept by this version: every record counts as acknowledged when it is written.
+            outbox: Outbox::unprotected(),
+            effects: Vec::with_capacity(64),
+            released: Vec::with_capacity(64),
+            refused: Vec::new(),
+            asked: 0,
+            counters: IoCounters::default(),
+            busy: Duration::ZERO,
+            load_since: now,
+            report_at: now,
+            parts,
+        };
+        Worker { receiver: Receiver::new(), ready: Vec::new(), more: false, desk }
+    }
+
+    /// Until the process is told to end.
+    pub fn run(mut self) {
+        while !self.desk.parts.shared.is_stopping() {
+            if let Err(error) = self.wait() {
+                tracing::error!(%error, "a worker cannot wait on its sockets");
+                return;
+            }
+            let began = self.desk.parts.clock.now();
+            self.desk.view.placement = self.desk.parts.shared.placement.load_full();
+            self.datagrams();
+            self.desk.answers();
+            self.desk.timers();
+            self.desk.flush();
+            self.desk.account(began);
+        }
+    }
+
+    fn wait(&mut self) -> std::io::Result<()> {
+        let parts = &self.desk.parts;
+        let due = parts.node.next_due().map_or(IDLE, |due| due.since(parts.clock.now()).min(IDLE));
+        let patience = if self.more { Duration::ZERO } else { due };
+        let fds: smallvec::SmallVec<[_; 4]> =
+            parts.sockets.iter().map(|(_, s)| s.as_fd()).chain([parts.wakeable.as_fd()]).collect();
+        poll::readable(&fds, patience, &mut self.ready)
+    }
+
+    fn datagrams(&mut self) {
+        self.more = false;
+        for at in 0..self.desk.parts.sockets.len() {
+            if !self.ready.get(at).is_some_and(|ready| *ready) {
+                continue;
+            }
+            for batch in 0..BATCHES_A_ROUND {
+                // A second handle on the socket is not needed: the receiver holds the octets, the desk the rest.
+                match self.receiver.recv(&self.desk.parts.sockets[at].1) {
+                    Ok(0) => break,
+                    Ok(count) => self.more |= batch + 1 == BATCHES_A_ROUND && count > 0,
+                    Err(error) => {
+                        tracing::warn!(%error, "receiving failed");
+                        break;
+                    }
+                }
+                self.receiver.iter().for_each(|datagram| self.desk.datagram(&datagram));
+            }
+        }
+    }
+}
+
+impl Desk {
+    fn datagram(&mut self, datagram: &Received<'_>) {
+        self.counters.received += 1;
+        if datagram.truncated {
+            self.counters.drop_truncated += 1;
+            return;
+        }
+        let (header, offset) = match self.doorman.admit(&self.parts.shared.keys, datagram.bytes, datagram.from) {
+            Ok(admitted) => admitted,
+            Err(Refused::Header) => return self.counters.drop_header += 1,
+            Err(Refused::Sender) => return self.counters.drop_sender += 1,
+        };
+        let message = Bytes::copy_from_slice(&datagram.bytes[offset..]);
+        self.input(Input::Datagram { header, message });
+    }
+
+    fn answers(&mut self) {
+        self.parts.wakeable.clear();
+        while let Ok(Answer { ask, outcome }) = self.parts.answers.try_recv() {
+            self.asked -= 1;
+            self.input(Input::Location { ask, outcome });
+        }
+    }
+
+    fn timers(&mut self) {
+        let now = self.parts.clock.now();
+        if self.parts.node.next_due().is_none_or(|due| due > now) {
+            return;
+        }
+        let wall = self.parts.clock.wall();
+        let Desk { parts, view, effects, .. } = self;
+        let ticked = catch_unwind(AssertUnwindSafe(|| parts.node.tick(now, wall, view, effects)));
+        if ticked.is_err() {
+            self.counters.drop_panic += 1;
+            tracing::error!("ALARM: a timer's work panicked; its call is left to its peers' retransmissions");
+        }
+        self.carry_out();
+    }
+
+    /// One input through the engine. A panic costs the call that was touched, not the worker.
+    fn input(&mut self, input: Input) {
+        let (now, wall) = (self.parts.clock.now(), self.parts.clock.wall());
+        let message = match &input {
+            Input::Datagram { message, .. } => Some(message.clone()),
+            Input::Location { .. } => None,
+        };
+        let Desk { parts, view, effects, .. } = self;
+        let handled = catch_unwind(AssertUnwindSafe(|| parts.node.handle(now, wall, view, input, effects)));
+        if handled.is_err() {
+            self.effects.clear();
+            self.panicked(message.as_deref());
+        }
+        self.carry_out();
+        while let Some(ask) = self.refused.pop() {
+            self.input(Input::Location { ask, outcome: Err(LocationFailure::Full) });
+        }
+    }
+
+    fn panicked(&mut self, message: Option<&[u8]>) {
+        self.counters.drop_panic += 1;
+        let call_id = message.and_then(|m| call_id(&self.vip, m));
+        let shown = call_id.map(String::from_utf8_lossy);
+        tracing::error!(call_id = ?shown, "ALARM: handling a message panicked; its call is dropped from this worker");
+        if let Some(call_id) = call_id {
+            self.parts.node.forget_call(call_id);
+        }
+    }
+
+    /// Carries effects out in order, through the outbox.
+    fn carry_out(&mut self) {
+        for effect in self.effects.drain(..) {
+            self.outbox.take(effect, &mut self.released);
+        }
+        let mut released = std::mem::take(&mut self.released);
+        for effect in released.drain(..) {
+            match effect {
+                // For the backups; there are none yet.
+                Effect::Journal(_) => {}
+                Effect::Send { listener, to, transport, bytes, .. } => {
+                    let epoch = self.view.placement.epoch();
+                    self.parts.egress.push(epoch, listener, to, transport, &bytes, &mut self.counters);
+                    if self.parts.egress.is_full() {
+                        self.flush();
+                    }
+                }
+                Effect::Location { ask, key, command } => {
+                    let ask_out = Ask { worker: self.parts.index, ask, key, command };
+                    if self.asked < ASKS_A_WORKER && self.parts.asks.try_send(ask_out).is_ok() {
+                        self.asked += 1;
+                    } else {
+                        self.counters.location_full += 1;
+                        self.refused.push(ask);
+                    }
+                }
+                Effect::Cdr(cdr) => self.parts.cdrs.write(cdr),
+            }
+        }
+        // Its room is used again.
+        self.released = released;
+    }
+
+    /// The place of the lease: the io layer asks for it here, and discards the batch without one.
+    fn flush(&mut self) {
+        self.parts.egress.flush(&self.parts.sockets, &mut self.counters);
+    }
+
+    fn account(&mut self, began: Time) {
+        let now = self.parts.clock.now();
+        let mine = &self.parts.shared.workers[usize::from(self.parts.index)];
+        mine.ticks.fetch_add(1, Ordering::Relaxed);
+        self.busy += now.since(began);
+        let over = now.since(self.load_since);
+        if over >= LOAD_OVER {
+            let share = self.busy.as_micros() * 65_535 / over.as_micros().max(1);
+            mine.load.store(share.min(65_535) as u16, Ordering::Relaxed);
+            self.busy = Duration::ZERO;
+            self.load_since = now;
+        }
+        if now >= self.report_at {
+            self.report_at = now + REPORT_EVERY;
+            let report = WorkerReport { node: self.parts.node.stats().clone(), io: self.counters.clone() };
+            mine.report.store(Arc::new(report));
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "worker_tests.rs"]
+mod tests;

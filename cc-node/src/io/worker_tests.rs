@@ -1,0 +1,167 @@
+//! One worker thread over real sockets: the test plays the load manager and the location server.
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::io::cdr;
+use crate::io::egress::Egress;
+use crate::location::Writer;
+use crate::station::NodeSetup;
+use common::config::{Auth, Provisioning, Rack};
+use common::ids::{BootId, Epoch, Level, ListenerId, NodeId, Transport};
+use common::io::udp;
+use common::keys::{Keys, RackKey};
+use common::location::{Command, LogTime, Outcome};
+use common::wire::proxy::{Direction, MAX, ProxyHeader};
+use std::net::SocketAddr;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use tokio::sync::mpsc;
+
+const PHONE: &str = "198.51.100.9:1024";
+
+struct Rig {
+    shared: Arc<Shared>,
+    keys: Arc<Keys>,
+    /// The load manager's control and egress in one.
+    load_manager: UdpSocket,
+    worker_at: SocketAddr,
+    asks: mpsc::Receiver<Ask>,
+    answers: SyncSender<Answer>,
+    waker: poll::Waker,
+    thread: JoinHandle<()>,
+}
+
+fn rig(name: &str) -> Rig {
+    let any = || UdpSocket::bind("127.0.0.1:0").unwrap();
+    let load_manager = any();
+    load_manager.set_read_timeout(Some(std::time::Duration::from_secs(5))).unwrap();
+    let mut rack = Rack::one_machine_default(1).expand();
+    rack.load_managers[0].egress_port = load_manager.local_addr().unwrap().port();
+    rack.domains[0].auth = Auth::None;
+    rack.domains[0].provisioning = Provisioning::Open;
+    let (rack, keys) = (Arc::new(rack), Arc::new(Keys::derive(&RackKey([6; 32]))));
+    let writer = Writer::new(&keys);
+    let (boot, config) = (BootId(7), rack.cc_nodes[0].clone());
+    let shared = Arc::new(Shared::new(NodeId(1), boot, rack.clone(), keys.clone(), config, writer.replica().clone()));
+    let socket = udp::bind("127.0.0.1:0".parse().unwrap(), false).unwrap();
+    let worker_at = socket.local_addr().unwrap();
+    let (asks_out, asks) = mpsc::channel(8);
+    let (answers, answers_in) = sync_channel(8);
+    let (waker, wakeable) = poll::waker().unwrap();
+    let clock = Clock::new();
+    let directory = std::env::temp_dir().join(format!("siprack-worker-{name}-{}", std::process::id()));
+    let parts = Parts {
+        index: 0,
+        shared: shared.clone(),
+        clock,
+        node: Node::new(NodeSetup { id: NodeId(1), boot, worker: 0, rack, keys: keys.clone() }),
+        sockets: vec![(Plane::A, socket)],
+        egress: Egress::new(shared.clone()).unwrap(),
+        asks: asks_out,
+        answers: answers_in,
+        wakeable,
+        cdrs: cdr::start(&directory, clock).unwrap().0,
+    };
+    let worker = Worker::new(parts);
+    let thread = std::thread::Builder::new().spawn(move || worker.run()).unwrap();
+    std::fs::remove_dir_all(directory).unwrap();
+    Rig { shared, keys, load_manager, worker_at, asks, answers, waker, thread }
+}
+
+impl Rig {
+    fn arrives(&self, message: &str, call_id: &str) {
+        let header = ProxyHeader {
+            source: PHONE.parse().unwrap(),
+            destination: "127.0.0.1:5060".parse().unwrap(),
+            sender: NodeId(0),
+            boot: BootId(1),
+            epoch: Epoch(1),
+            listener: ListenerId(0),
+            transport: Transport::Udp,
+            connection: 0,
+            visited: Default::default(),
+            question: None,
+            direction: Direction::Ingress,
+        };
+        let (id, key) = self.keys.plane.current();
+        let mut head = [0; MAX];
+        let length = header.write(key, id, call_id.as_bytes(), &mut head);
+        self.load_manager.send_to(&[&head[..length], message.as_bytes()].concat(), self.worker_at).unwrap();
+    }
+
+    /// What leaves next: where to, and the text.
+    fn leaves(&self) -> (ProxyHeader, String) {
+        let mut buffer = [0; 65_535];
+        let (length, from) = self.load_manager.recv_from(&mut buffer).unwrap();
+        assert_eq!(from, self.worker_at);
+        let vip = vip(&self.shared.rack);
+        let (header, at) = ProxyHeader::read(&buffer[..length], &self.keys.plane, |m| call_id(&vip, m)).unwrap();
+        (header, String::from_utf8(buffer[at..length].to_vec()).unwrap())
+    }
+
+    fn counters_when(&self, enough: impl Fn(&IoCounters) -> bool) -> IoCounters {
+        for _ in 0..200 {
+            let report = self.shared.workers[0].report.load_full();
+            if enough(&report.io) {
+                return report.io.clone();
+            }
+            std::thread::park_timeout(std::time::Duration::from_millis(20));
+        }
+        panic!("the counters never came: {:?}", self.shared.workers[0].report.load());
+    }
+
+    fn end(self) {
+        self.shared.stopping.store(true, Ordering::Relaxed);
+        self.waker.wake();
+        self.thread.join().unwrap();
+    }
+}
+
+fn request(method: &str, call_id: &str, more: &str) -> String {
+    format!(
+        "{method} sip:127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.7:5060;branch=z9hG4bK{call_id};rport\r\n\
+         Max-Forwards: 70\r\nFrom: <sip:1001@rack.test>;tag=1\r\nTo: <sip:1001@rack.test>\r\nCall-ID: {call_id}\r\n\
+         CSeq: 1 {method}\r\n{more}Content-Length: 0\r\n\r\n"
+    )
+}
+
+#[test]
+fn options_in_and_a_200_out_by_the_load_manager() {
+    let rig = rig("options");
+    rig.arrives(&request("OPTIONS", "c1", ""), "c1");
+    let (header, text) = rig.leaves();
+    assert!(text.starts_with("SIP/2.0 200 "), "{text}");
+    assert_eq!((header.direction, header.sender, header.boot), (Direction::Egress, NodeId(1), BootId(7)));
+    assert_eq!((header.destination.to_string().as_str(), header.source.port()), (PHONE, 5060));
+    rig.end();
+}
+
+#[test]
+fn a_register_waits_for_the_location_server() {
+    let mut rig = rig("register");
+    rig.arrives(&request("REGISTER", "c2", "Contact: <sip:1001@10.0.0.7>;expires=60\r\n"), "c2");
+    let ask = rig.asks.blocking_recv().unwrap();
+    let Command::Register(command) = &ask.command else { panic!("{:?}", ask.command) };
+    assert_eq!((command.aor.as_str(), command.received.to_string().as_str()), ("1001@rack.test", PHONE));
+    let outcome = Ok(Outcome::Registered { level: Level(1), time: LogTime(0), bindings: vec![] });
+    rig.answers.send(Answer { ask: ask.ask, outcome }).unwrap();
+    rig.waker.wake();
+    let (_, text) = rig.leaves();
+    assert!(text.starts_with("SIP/2.0 200 ") && text.contains("rport=1024"), "{text}");
+    rig.end();
+}
+
+#[test]
+fn garbage_and_forgery_are_counted_and_idle_workers_tick() {
+    let rig = rig("garbage");
+    let foreign = Rig { keys: Arc::new(Keys::derive(&RackKey([7; 32]))), ..rig };
+    foreign.arrives(&request("OPTIONS", "c3", ""), "c3");
+    foreign.load_manager.send_to(b"garbage", foreign.worker_at).unwrap();
+    foreign.load_manager.send_to(&[0; 60_000], foreign.worker_at).unwrap();
+    let counters = foreign.counters_when(|c| c.drop_header == 3);
+    assert_eq!((counters.received, counters.sent), (3, 0));
+    let before = foreign.shared.workers[0].ticks.load(Ordering::Relaxed);
+    std::thread::park_timeout(std::time::Duration::from_millis(250));
+    assert!(foreign.shared.workers[0].ticks.load(Ordering::Relaxed) >= before + 2);
+    foreign.end();
+}

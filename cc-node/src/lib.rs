@@ -1,0 +1,54 @@
+//! The call-control node: transactions, proxy, registrar, and who is called. Everything outside `io` is pure:
+//! `(state, now, input) -> effects`. README.md beside this crate tells the ways through the house.
+//!
+//! Imports run downwards only: a module may use what stands above it here.
+//!
+//! 1. `record`, `cdr`, `effect`: what the journal holds, the call detail record, what goes in and comes out of a worker.
+//! 2. `stats`, `turn`, `station`, `outbox`: a worker's counters, one input's worth of work, what the worker knows for
+//!    good, what waits for a record's ack.
+//! 3. `auth`, `registrar`, `location`: who is it, where are users, the replica and its stream.
+//! 4. `heartbeat`, `ownership`: this node's sign of life, and the placement it has adopted.
+//! 5. `transaction`: the four machines of RFC 3261 §17 with RFC 6026, and their table.
+//! 6. `call`: calls and their dialogs, record numbers, CDRs.
+//! 7. `service`: who is called: identify, admit, locate or route, fork.
+//! 8. `proxy`: RFC 3261 §16: checks, forwarding, response contexts; `in_dialog`: requests with a dialog token.
+//! 9. `node`: the dispatcher of one worker.
+//! 10. `io`: sockets, threads, the admin port. The only place in this crate that touches the machine.
+
+pub mod record;
+
+pub mod cdr;
+
+pub mod effect;
+
+pub mod stats;
+
+pub mod turn;
+
+pub mod station;
+
+pub mod outbox;
+
+pub mod auth;
+
+pub mod registrar;
+
+pub mod location;
+
+pub mod heartbeat;
+
+pub mod ownership;
+
+pub mod transaction;
+
+pub mod call;
+
+pub mod service;
+
+pub mod proxy;
+
+pub mod in_dialog;
+
+pub mod node;
+
+pub mod io;

@@ -1,0 +1,129 @@
+//! One worker's engine: `handle(now, input, out)`, `tick(now, out)`, `next_due()`. It only dispatches:
+//!
+//! - a request: [`request`] (repeat? ACK, CANCEL; in a dialog or new) → `service` → `proxy`; REGISTER: [`register`];
+//! - a response: `proxy::responses`;
+//! - time: `proxy::engine`, and questions to the location server that nobody answered.
+
+mod register;
+mod request;
+
+pub use crate::effect::View;
+pub use crate::station::NodeSetup;
+pub use crate::stats::Stats;
+
+use crate::auth::{Authenticator, Issuer};
+use crate::call::Calls;
+use crate::effect::{Effect, Input};
+use crate::proxy::Proxy;
+use crate::registrar::Registrar;
+use crate::station::Station;
+use crate::stats::DropReason;
+use crate::turn::Turn;
+use bytes::Bytes;
+use common::flow::Flow;
+use common::sip::SipMessage;
+use common::time::{Time, WallMillis};
+use common::wire::proxy::ProxyHeader;
+use register::Asks;
+
+pub struct Node {
+    engine: Engine,
+    /// Apart from the engine, so that a turn can count while the engine works.
+    stats: Stats,
+}
+
+struct Engine {
+    station: Station,
+    proxy: Proxy,
+    auth: Authenticator,
+    registrar: Registrar,
+    asks: Asks,
+}
+
+impl Node {
+    pub fn new(setup: NodeSetup) -> Node {
+        let station = Station::new(setup);
+        let issuer = Issuer { node: station.id, boot: station.boot, worker: station.worker };
+        let engine = Engine {
+            proxy: Proxy::new(&station),
+            auth: Authenticator::new(station.keys.clone(), station.rack.clone(), issuer),
+            registrar: Registrar::new(station.rack.clone()),
+            asks: Asks::default(),
+            station,
+        };
+        Node { engine, stats: Stats::default() }
+    }
+
+    /// Takes one input. Effects are added to `out` in the order in which they must be carried out.
+    pub fn handle(&mut self, now: Time, wall: WallMillis, view: &dyn View, input: Input, out: &mut Vec<Effect>) {
+        self.turn(now, wall, view, out, |engine, turn| match input {
+            Input::Datagram { header, message } => engine.datagram(turn, header, message),
+            Input::Location { ask, outcome } => engine.outcome(turn, ask, &outcome),
+        });
+    }
+
+    /// Does everything that is due by `now`.
+    pub fn tick(&mut self, now: Time, wall: WallMillis, view: &dyn View, out: &mut Vec<Effect>) {
+        self.turn(now, wall, view, out, |engine, turn| {
+            engine.proxy.tick(turn, &engine.station);
+            engine.unanswered_asks(turn);
+        });
+    }
+
+    /// When [`Node::tick`] has something to do.
+    pub fn next_due(&self) -> Option<Time> {
+        [self.engine.proxy.next_due(), self.engine.asks.next_due()].into_iter().flatten().min()
+    }
+
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// Handling a message of this Call-ID panicked: all state of it goes, and nobody is told. Linear in what is kept.
+    pub fn forget_call(&mut self, call_id: &[u8]) {
+        let Node { engine, stats } = self;
+        engine.proxy.forget_call(stats, &engine.station, call_id);
+        engine.asks.forget_call(call_id);
+    }
+
+    /// For the operator: the calls that this worker holds, each with its decisions.
+    pub fn calls(&self) -> &Calls {
+        &self.engine.proxy.calls
+    }
+
+    fn turn(
+        &mut self,
+        now: Time,
+        wall: WallMillis,
+        view: &dyn View,
+        out: &mut Vec<Effect>,
+        run: impl FnOnce(&mut Engine, &mut Turn<'_>),
+    ) {
+        let Node { engine, stats } = self;
+        run(engine, &mut Turn { now, wall, view, out, stats });
+        stats.transactions = engine.proxy.table.gauges();
+        stats.calls_established = engine.proxy.calls.established();
+        stats.calls_in_setup = (engine.proxy.calls.len() as u64).saturating_sub(stats.calls_established);
+    }
+}
+
+impl Engine {
+    fn datagram(&mut self, turn: &mut Turn<'_>, header: ProxyHeader, message: Bytes) {
+        let Ok(message) = SipMessage::parse(message, &self.station.limits) else {
+            return turn.stats.drop(DropReason::Malformed);
+        };
+        if message.is_request() {
+            turn.stats.requests_in[message.method().kind() as usize] += 1;
+            return self.request(turn, header, message);
+        }
+        if message.validate().is_err() {
+            return turn.stats.drop(DropReason::Malformed);
+        }
+        *turn.stats.responses_in.entry((message.status(), message.method().kind())).or_default() += 1;
+        let source = Flow { listener: header.listener, remote: header.source };
+        self.proxy.response(turn, &self.station, &source, message);
+    }
+}
+
+#[cfg(test)]
+mod tests;

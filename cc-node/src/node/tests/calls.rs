@@ -1,0 +1,181 @@
+//! Calls as RFC 3665 draws them.
+
+use super::*;
+use crate::cdr::EndedBy;
+
+#[test]
+fn invite_200_ack_bye_with_one_cdr() {
+    let mut b = bench();
+    let said = b.hear(ALICE, &invite("c"));
+    assert_eq!(ladder(&said), ["100 → 10.0.0.1:5060", "INVITE → 10.0.0.2:5060"]);
+    let What::Accepted(accepted) = b.record(said[0].after) else { panic!("not accepted: {:?}", b.records) };
+    assert_eq!(said[0].after, said[1].after);
+    assert_eq!(accepted.targets[0].branch, said[1].branch(), "the branch is in the record");
+    let steps: Vec<&str> = accepted.decisions.iter().map(|d| d.step.name()).collect();
+    assert_eq!(steps, ["identify", "admit", "locate", "fork"]);
+
+    let forwarded = said[1].clone();
+    assert_eq!(forwarded.uri(), "sip:bob@10.0.0.2:5060");
+    assert_eq!(forwarded.header("Max-Forwards"), "69");
+    assert_eq!(forwarded.all("Via").count(), 2);
+    assert!(forwarded.header("Via").starts_with("SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK1"), "{}", forwarded.text);
+    assert!(forwarded.route().starts_with("<sip:192.0.2.1:5060;lr;sr="));
+
+    b.now = b.now + Duration::from_millis(200);
+    let ringing = b.hear(BOB, &response(&forwarded, "180 Ringing", "b", BOB_CONTACT));
+    assert_eq!(ladder(&ringing), ["180 → 10.0.0.1:5060"]);
+    b.now = b.now + Duration::from_millis(300);
+    let ok = b.hear(BOB, &response(&forwarded, "200 OK", "b", BOB_CONTACT)).remove(0);
+    assert_eq!((ok.what(), ok.all("Via").count()), ("200", 1));
+    assert!(matches!(b.record(ok.after), What::Answered { callee_tag, .. } if &**callee_tag == "b"));
+
+    let ack = b.hear(ALICE, &in_dialog("ACK", "c", 1, ok.route(), "sip:bob@10.0.0.2:5060"));
+    assert_eq!(ladder(&ack), ["ACK → 10.0.0.2:5060"]);
+    assert_eq!(ack[0].all("Route").count(), 0, "our Route value is off it");
+    assert!(ack[0].branch() != forwarded.branch());
+
+    b.now = b.now + Duration::from_millis(2100);
+    let bye = b.hear(ALICE, &in_dialog("BYE", "c", 2, ok.route(), "sip:bob@10.0.0.2:5060"));
+    assert_eq!(ladder(&bye), ["BYE → 10.0.0.2:5060"]);
+    assert!(b.cdrs.is_empty());
+    let done = b.hear(BOB, &response(&bye[0], "200 OK", "b", ""));
+    assert_eq!(ladder(&done), ["200 → 10.0.0.1:5060"]);
+    assert!(matches!(b.record(done[0].after), What::Ended { .. }));
+
+    let cdr = b.cdrs.pop().unwrap();
+    assert_eq!((cdr.ms_duration, cdr.duration, cdr.setup_time), (2100, 3, 0.5));
+    assert_eq!(
+        (cdr.from_tag.as_str(), cdr.to_tag.as_str(), cdr.callid.as_str(), cdr.sip_code),
+        ("ac", "b", "c@alice", 200)
+    );
+    assert_eq!((cdr.caller.as_str(), cdr.callee.as_str()), ("sip:alice@rack.test", "sip:bob@rack.test"));
+    assert_eq!(cdr.ended_by, EndedBy::Caller);
+    b.pass(Duration::from_secs(64));
+    assert!(b.cdrs.is_empty() && b.node.calls().is_empty());
+    assert_eq!(b.node.stats().transactions, Default::default(), "nothing is left over");
+}
+
+#[test]
+fn the_callee_hangs_up() {
+    let mut b = bench();
+    let ok = established(&mut b, "c");
+    let bye = b.hear(BOB, &from_bob("BYE", "c", 1, ok.route(), "sip:alice@10.0.0.1:5060"));
+    assert_eq!(ladder(&bye), ["BYE → 10.0.0.1:5060"]);
+    b.hear(ALICE, &response(&bye[0], "200 OK", "x", ""));
+    assert_eq!(b.cdrs[0].ended_by, EndedBy::Callee);
+}
+
+#[test]
+fn a_bye_that_nobody_answers_ends_the_call_all_the_same() {
+    let mut b = bench();
+    let ok = established(&mut b, "c");
+    b.hear(ALICE, &in_dialog("BYE", "c", 2, ok.route(), "sip:bob@10.0.0.2:5060"));
+    let said = b.pass(Duration::from_secs(40));
+    assert!(said.iter().all(|s| s.what() == "BYE"), "no 408 to a BYE: {:?}", ladder(&said));
+    assert_eq!(b.cdrs.len(), 1);
+}
+
+#[test]
+fn both_hang_up_at_once_and_there_is_one_cdr() {
+    let mut b = bench();
+    let ok = established(&mut b, "c");
+    let one = b.hear(ALICE, &in_dialog("BYE", "c", 2, ok.route(), "sip:bob@10.0.0.2:5060"));
+    let two = b.hear(BOB, &from_bob("BYE", "c", 1, ok.route(), "sip:alice@10.0.0.1:5060"));
+    b.hear(BOB, &response(&one[0], "200 OK", "b", ""));
+    b.hear(ALICE, &response(&two[0], "200 OK", "x", ""));
+    assert_eq!(b.cdrs.len(), 1);
+}
+
+#[test]
+fn busy_is_acked_here_and_there_and_leaves_no_cdr() {
+    let mut b = bench();
+    let forwarded = b.hear(ALICE, &invite("c")).remove(1);
+    let said = b.hear(BOB, &response(&forwarded, "486 Busy Here", "b", ""));
+    assert_eq!(ladder(&said), ["ACK → 10.0.0.2:5060", "486 → 10.0.0.1:5060"]);
+    assert_eq!(said[0].branch(), forwarded.branch());
+    assert!(matches!(b.record(said[0].after), What::BranchFailed { status: 486, .. }));
+    assert!(matches!(b.record(said[1].after), What::Refused { .. }));
+    let ack = invite("c").replace("INVITE", "ACK").replace("To: <sip:bob@rack.test>", "To: <sip:bob@rack.test>;tag=b");
+    assert!(b.hear(ALICE, &ack).is_empty(), "the ACK ends here");
+    assert!(b.pass(Duration::from_secs(60)).is_empty() && b.cdrs.is_empty());
+    assert_eq!(b.node.stats().calls_failed, 1);
+}
+
+#[test]
+fn the_caller_cancels_a_ringing_call() {
+    let mut b = bench();
+    let forwarded = b.hear(ALICE, &invite("c")).remove(1);
+    b.hear(BOB, &response(&forwarded, "180 Ringing", "b", ""));
+    let said = b.hear(ALICE, &invite("c").replace("INVITE", "CANCEL"));
+    assert_eq!(ladder(&said), ["200 → 10.0.0.1:5060", "CANCEL → 10.0.0.2:5060"]);
+    assert_eq!(said[1].branch(), forwarded.branch());
+    assert_eq!(said[1].header("CSeq"), "1 CANCEL");
+    assert_eq!(ladder(&b.hear(ALICE, &invite("c").replace("INVITE", "CANCEL"))), ["200 → 10.0.0.1:5060"], "asked once");
+    assert!(b.hear(BOB, &response(&said[1], "200 OK", "b", "")).is_empty());
+    let end = b.hear(BOB, &response(&forwarded, "487 Request Terminated", "b", ""));
+    assert_eq!(ladder(&end), ["ACK → 10.0.0.2:5060", "487 → 10.0.0.1:5060"]);
+    assert!(b.cdrs.is_empty());
+}
+
+#[test]
+fn a_cancel_before_any_answer_waits_for_one() {
+    let mut b = bench();
+    let forwarded = b.hear(ALICE, &invite("c")).remove(1);
+    assert_eq!(ladder(&b.hear(ALICE, &invite("c").replace("INVITE", "CANCEL"))), ["200 → 10.0.0.1:5060"]);
+    let said = b.hear(BOB, &response(&forwarded, "100 Trying", "b", ""));
+    assert_eq!(ladder(&said), ["CANCEL → 10.0.0.2:5060"]);
+    // Bob never answers the INVITE: 64 x T1 later it is over.
+    let end = b.pass(Duration::from_secs(33));
+    assert_eq!(end.last().unwrap().what(), "487");
+}
+
+#[test]
+fn an_answer_crosses_a_cancel_and_the_call_stands() {
+    let mut b = bench();
+    let forwarded = b.hear(ALICE, &invite("c")).remove(1);
+    b.hear(BOB, &response(&forwarded, "180 Ringing", "b", ""));
+    b.hear(ALICE, &invite("c").replace("INVITE", "CANCEL"));
+    let said = b.hear(BOB, &response(&forwarded, "200 OK", "b", BOB_CONTACT));
+    assert_eq!(ladder(&said), ["200 → 10.0.0.1:5060"]);
+    assert_eq!(b.node.calls().established(), 1);
+}
+
+#[test]
+fn a_cancel_for_nothing_is_481() {
+    let mut b = bench();
+    assert_eq!(ladder(&b.hear(ALICE, &invite("c").replace("INVITE", "CANCEL"))), ["481 → 10.0.0.1:5060"]);
+}
+
+#[test]
+fn a_number_goes_to_the_carrier_and_to_its_second_address_if_the_first_is_silent() {
+    let mut b = bench();
+    let said = b.hear(ALICE, &request("INVITE", "sip:00441234@rack.test", "c", 1, ""));
+    assert_eq!(ladder(&said[1..]), [format!("INVITE → {CARRIER}")]);
+    assert_eq!(said[1].uri(), "sip:+441234@10.9.0.1:5060");
+    let said = b.hear(CARRIER, &response(&said[1], "503 Service Unavailable", "t", ""));
+    assert_eq!(ladder(&said), [format!("ACK → {CARRIER}"), format!("INVITE → {CARRIER_TOO}")]);
+    let ok = b.hear(CARRIER_TOO, &response(&said[1], "200 OK", "t", "Contact: <sip:gw@10.9.0.2>\n"));
+    assert_eq!(ladder(&ok), [format!("200 → {ALICE}")]);
+    let bye = in_dialog("BYE", "c", 2, ok[0].route(), "sip:gw@10.9.0.2").replace(";tag=b", ";tag=t");
+    let bye = b.hear(ALICE, &bye);
+    assert_eq!(ladder(&bye), [format!("BYE → {CARRIER_TOO}")]);
+    b.hear(CARRIER_TOO, &response(&bye[0], "200 OK", "t", ""));
+    assert_eq!(b.cdrs[0].trunk_out.as_deref(), Some("carrier"));
+}
+
+#[test]
+fn a_carrier_that_declines_is_not_asked_twice() {
+    let mut b = bench();
+    let said = b.hear(ALICE, &request("INVITE", "sip:00441234@rack.test", "c", 1, ""));
+    let said = b.hear(CARRIER, &response(&said[1], "486 Busy Here", "t", ""));
+    assert_eq!(ladder(&said), [format!("ACK → {CARRIER}"), format!("486 → {ALICE}")]);
+}
+
+#[test]
+fn a_call_that_never_ends_leaves_its_cdr_after_the_longest_time() {
+    let mut b = bench();
+    established(&mut b, "c");
+    b.pass(crate::call::MAX_DURATION + Duration::from_secs(1));
+    assert_eq!(b.cdrs.len(), 1);
+    assert_eq!(b.cdrs[0].ended_by, EndedBy::MaxDuration);
+}

@@ -1,0 +1,183 @@
+//! What is not forwarded, and the one right answer to it; REGISTER and OPTIONS, which end here.
+
+use super::*;
+use crate::effect::LocationFailure;
+use common::location::{Command, Outcome, RequestedBinding};
+
+fn answer(b: &mut Bench, text: &str) -> String {
+    let said = b.hear(ALICE, text);
+    assert_eq!(said.len(), 1, "{:?}", ladder(&said));
+    said[0].text.lines().next().unwrap().to_owned()
+}
+
+#[test]
+fn a_request_that_cannot_be_forwarded() {
+    let mut b = bench();
+    let options = |more: &str| request("OPTIONS", "sip:bob@rack.test", "o", 1, more);
+    for (text, line) in [
+        (options("").replace("Max-Forwards: 70", "Max-Forwards: 0"), "SIP/2.0 483 Too Many Hops"),
+        (options("Proxy-Require: magic\n"), "SIP/2.0 420 Bad Extension"),
+        (options("").replace("SIP/2.0\nVia", "SIP/7.0\nVia"), "SIP/2.0 505 Version Not Supported"),
+        (options("").replace("sip:bob@rack.test", "magic:x"), "SIP/2.0 416 Unsupported URI Scheme"),
+        (
+            options("").replace("CSeq: 1 OPTIONS", "CSeq: 1 INVITE"),
+            "SIP/2.0 400 CSeq Method Differs From Request Method",
+        ),
+        (request("INVITE", "sip:nobody@rack.test", "n", 1, ""), "SIP/2.0 404 Not Found"),
+        (request("INVITE", "sip:rack.test", "m", 1, ""), "SIP/2.0 404 No User In Request-URI"),
+        (
+            request("INVITE", "sip:x@elsewhere.example", "f", 1, ""),
+            "SIP/2.0 403 Relaying To This Domain Is Not Allowed",
+        ),
+        (
+            request("INVITE", "sip:bob@rack.test", "r", 1, "Route: <sip:203.0.113.5;lr>\n"),
+            "SIP/2.0 403 Route Leads Outside",
+        ),
+    ] {
+        assert_eq!(answer(&mut b, &text), line, "{text}");
+    }
+    let said = b.hear(ALICE, &options("Proxy-Require: magic\n"));
+    assert_eq!(said[0].header("Unsupported"), "magic");
+}
+
+#[test]
+fn provisioned_but_not_registered_is_480() {
+    let mut b = bench();
+    b.subscriber("carol", "rack.test");
+    assert_eq!(answer(&mut b, &request("INVITE", "sip:carol@rack.test", "c", 1, "")), "SIP/2.0 480 Not Registered");
+}
+
+#[test]
+fn contacts_that_need_tcp_are_503_with_a_reason() {
+    let mut b = bench();
+    b.register("bob@rack.test", &[("sip:bob@10.0.0.2:5060;transport=tcp", BOB, 1000)]);
+    let said = b.hear(ALICE, &invite("c"));
+    assert_eq!(said[0].what(), "503");
+    assert!(said[0].header("Warning").contains("TCP"));
+}
+
+#[test]
+fn a_loop_is_482_and_a_spiral_goes_on() {
+    let mut b = bench();
+    let first = b.hear(CARRIER, &invite("c")).remove(1);
+    let back = |uri: &str| {
+        let vias = format!("Via: SIP/2.0/UDP 10.9.0.1;branch=z9hG4bKspiral\nVia: {}\n", first.header("Via"));
+        invite("c").replace("sip:bob@rack.test SIP", &format!("{uri} SIP")).replacen("Via:", &format!("{vias}Via:"), 1)
+    };
+    let said = b.hear(CARRIER, &back("sip:bob@rack.test"));
+    assert_eq!(said[0].what(), "482", "the same request from the same trunk again");
+    b.register("robert@rack.test", &[("sip:r@10.0.0.3:5060", BOB_TOO, 1000)]);
+    let said = b.hear(CARRIER, &back("sip:robert@rack.test").replace("spiral", "spiral2"));
+    assert_eq!(said[1].what(), "INVITE", "another Request-URI is a spiral");
+}
+
+#[test]
+fn options_to_the_rack_itself_and_to_a_user() {
+    let mut b = bench();
+    for uri in ["sip:rack.test", "sip:192.0.2.1", "sip:192.0.2.1:5060", "sip:safe.test"] {
+        let said = b.hear(ALICE, &request("OPTIONS", uri, "o", 1, ""));
+        assert_eq!(ladder(&said), ["200 → 10.0.0.1:5060"]);
+        assert!(said[0].header("Allow").contains("INVITE") && said[0].text.contains("Accept:"));
+    }
+    assert_eq!(
+        ladder(&b.hear(ALICE, &request("OPTIONS", "sip:bob@rack.test", "p", 1, ""))),
+        ["OPTIONS → 10.0.0.2:5060"]
+    );
+}
+
+#[test]
+fn a_challenge_leaves_nothing_behind_and_its_ack_is_dropped() {
+    let mut b = bench();
+    b.subscriber("bob", "safe.test");
+    let text = invite("c").replace("rack.test", "safe.test");
+    let said = b.hear(ALICE, &text);
+    assert_eq!(ladder(&said), ["407 → 10.0.0.1:5060"]);
+    assert!(said[0].text.len() <= 2 * text.len());
+    assert_eq!(b.node.stats().transactions, Default::default());
+    let again = b.hear(ALICE, &text);
+    assert_eq!(again[0].header("To"), said[0].header("To"), "the same To tag");
+    let ack =
+        text.replace("INVITE", "ACK").replace("To: <sip:bob@safe.test>", &format!("To: {}", said[0].header("To")));
+    assert!(b.hear(ALICE, &ack).is_empty());
+    assert_eq!(b.node.stats().dropped[DropReason::AckOfOurs as usize], 1);
+    assert!(b.hear(ALICE, &ack.replace("INVITE", "ACK").replace(said[0].header("To"), "<sip:x@y>;tag=z")).is_empty());
+    assert_eq!(b.node.stats().dropped[DropReason::AckWithoutToken as usize], 1);
+}
+
+#[test]
+fn our_refusal_of_a_known_caller_is_repeated_until_its_ack() {
+    let mut b = bench();
+    let text = request("INVITE", "sip:nobody@rack.test", "n", 1, "");
+    let said = b.hear(ALICE, &text);
+    assert_eq!(ladder(&b.pass(Duration::from_millis(600))), ["404 → 10.0.0.1:5060"]);
+    let to = said[0].header("To").to_owned();
+    b.hear(ALICE, &text.replace("INVITE", "ACK").replace("To: <sip:bob@rack.test>", &format!("To: {to}")));
+    assert!(b.pass(Duration::from_secs(60)).is_empty());
+}
+
+#[test]
+fn a_register_waits_for_the_log_and_a_repeat_does_not_ask_twice() {
+    let mut b = bench();
+    let text = request("REGISTER", "sip:rack.test", "r", 1, "Expires: 300\n");
+    assert!(b.hear(ALICE, &text).is_empty() && b.hear(ALICE, &text).is_empty());
+    assert_eq!(b.asks.len(), 1);
+    let Effect::Location { ask, command: Command::Register(command), .. } = b.asks.remove(0) else {
+        panic!("no REGISTER")
+    };
+    assert_eq!((command.aor.as_str(), command.received.to_string().as_str()), ("bob@rack.test", ALICE));
+    assert!(matches!(&command.what, RequestedBinding::Contacts(c) if c[0].contact == "sip:alice@10.0.0.1:5060"));
+    let outcome = Ok(Outcome::Registered { level: Level(3), time: LogTime(0), bindings: vec![] });
+    let said = b.input(Input::Location { ask, outcome: outcome.clone() });
+    assert_eq!(ladder(&said), ["200 → 10.0.0.1:5060"]);
+    assert!(b.input(Input::Location { ask, outcome }).is_empty(), "answered once");
+    assert_eq!(ladder(&b.hear(ALICE, &text)), ["200 → 10.0.0.1:5060"]);
+}
+
+#[test]
+fn a_register_without_an_outcome_is_503() {
+    let mut b = bench();
+    b.hear(ALICE, &request("REGISTER", "sip:rack.test", "r", 1, ""));
+    let Effect::Location { ask, .. } = b.asks.remove(0) else { panic!("no question") };
+    assert_eq!(b.input(Input::Location { ask, outcome: Err(LocationFailure::Timeout) })[0].what(), "503");
+    b.hear(ALICE, &request("REGISTER", "sip:rack.test", "r2", 1, ""));
+    assert_eq!(b.pass(Duration::from_secs(33))[0].what(), "503", "a lost outcome too");
+    assert_eq!(
+        answer(&mut b, &request("REGISTER", "sip:elsewhere.example", "r3", 1, "")),
+        "SIP/2.0 403 Not A Domain Of This Registrar"
+    );
+}
+
+#[test]
+fn too_much_is_503_with_retry_after_and_tables_stay_bounded() {
+    let mut b = bench();
+    for n in 0..300 {
+        let said = b.hear(ALICE, &invite(&format!("c{n}")));
+        if n >= 20 {
+            assert_eq!(said[0].what(), "503");
+            assert_eq!(said[0].header("Retry-After"), "5");
+        }
+    }
+    for n in 0..300 {
+        b.hear(ALICE, &request("MESSAGE", "sip:bob@rack.test", &format!("m{n}"), 1, ""));
+    }
+    let t = b.node.stats().transactions;
+    assert!(t.server + t.client + t.invite_server + t.invite_client <= 101);
+    assert_eq!(b.node.calls().len(), 20);
+}
+
+#[test]
+fn a_foreign_domain_with_a_route_keeps_its_request_uri() {
+    let mut b = bench();
+    let said = b.hear(ALICE, &request("INVITE", "sip:through@elsewhere.example", "f", 1, ""));
+    assert_eq!((said[1].to.as_str(), said[1].uri()), (CARRIER, "sip:through@elsewhere.example"));
+}
+
+#[test]
+fn a_trunk_calls_a_phone_without_digest() {
+    let mut b = bench();
+    b.register("bob@safe.test", &[("sip:bob@10.0.0.2:5060", BOB, 1000)]);
+    let said =
+        b.hear(CARRIER, &invite("c").replace("rack.test", "safe.test").replace("10.0.0.1:5060", "10.9.0.1:5060"));
+    assert_eq!(ladder(&said), [format!("100 → {CARRIER}"), format!("INVITE → {BOB}")]);
+    assert_eq!(b.node.calls().iter().next().unwrap().trunk_in.map(|t| t.0), Some(7));
+}

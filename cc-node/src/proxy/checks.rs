@@ -1,0 +1,71 @@
+//! What a proxy asks of a request before it does anything for it (RFC 3261 §16.3 behind the syntax, RFC 5393).
+//! Called by `node` for every request that is no repeat.
+
+use super::preprocess::Routed;
+use crate::service::{MAX_TARGETS, Refusal};
+use crate::station::Station;
+use crate::stats::Rejection;
+use common::branch::{self, LoopPart};
+use common::flow::Flow;
+use common::sip::{HeaderId, SipMessage};
+
+/// The loop part that our branch for this request gets.
+pub fn loop_hash(station: &Station, request: &SipMessage, routed: &Routed, source: &Flow) -> String {
+    let routes = routed.routes.join(",");
+    with_loop_part(station, request, routed, &routes, source, |part| branch::loop_hash(&station.keys.branch, part))
+}
+
+/// Lends the loop part of a request (it borrows from many places).
+pub fn with_loop_part<T>(
+    station: &Station,
+    request: &SipMessage,
+    routed: &Routed,
+    routes: &str,
+    source: &Flow,
+    run: impl FnOnce(&LoopPart<'_>) -> T,
+) -> T {
+    let source = match station.rack.trunk_of_source(source.remote) {
+        Some(trunk) => trunk.id.0.to_be_bytes().to_vec(),
+        None => {
+            let mut octets = Vec::with_capacity(19);
+            source.encode(&mut octets);
+            octets
+        }
+    };
+    run(&LoopPart {
+        uri: routed.uri.as_bytes(),
+        routes: routes.as_bytes(),
+        source: &source,
+        call_id: request.call_id(),
+        from_tag: request.from_tag().unwrap_or_default().as_bytes(),
+        to_tag: request.to_tag().unwrap_or_default().as_bytes(),
+        cseq: request.cseq().map_or(0, |c| c.number),
+    })
+}
+
+/// 483, 482, 440 and 420, in the order of §16.3.
+pub fn check(station: &Station, request: &SipMessage, loop_hash: &str) -> Result<(), Refusal> {
+    if request.max_forwards().ok().flatten() == Some(0) {
+        return Err(Refusal::new(483, Rejection::Invalid));
+    }
+    let looped = |via: &common::sip::Via<'_>| {
+        station.vip.names_via(via) && via.branch().and_then(branch::loop_part) == Some(loop_hash)
+    };
+    if request.vias().is_ok_and(|vias| vias.iter().any(looped)) {
+        return Err(Refusal::new(482, Rejection::Invalid));
+    }
+    if max_breadth(request) == 0 {
+        return Err(Refusal::new(440, Rejection::Invalid));
+    }
+    let unknown: Vec<&str> = request.words(HeaderId::ProxyRequire).collect();
+    if !unknown.is_empty() {
+        return Err(Refusal::new(420, Rejection::Invalid).with("Unsupported", unknown.join(", ")));
+    }
+    Ok(())
+}
+
+/// Branches that this request and all that come of it may have at a time (RFC 5393 §5.3.3).
+pub fn max_breadth(request: &SipMessage) -> usize {
+    let value = request.text(HeaderId::MaxBreadth).ok().flatten();
+    value.and_then(|v| v.trim().parse::<usize>().ok()).map_or(MAX_TARGETS, |n| n.min(MAX_TARGETS))
+}

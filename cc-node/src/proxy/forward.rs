@@ -1,0 +1,124 @@
+//! Request forwarding (RFC 3261 §16.6): the branch of a target, and the message that goes to it.
+
+use super::checks::with_loop_part;
+use super::preprocess::Routed;
+use crate::record::Target;
+use crate::service::Choice;
+use crate::station::Station;
+use bytes::Bytes;
+use common::branch::{self, TransactionPart, Upstream};
+use common::flow::{Flow, Peer};
+use common::sip::{Edit, HeaderId, SipMessage};
+use common::token::dialog::{self, DialogToken};
+
+/// What stands in our Record-Route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RecordRoute {
+    No,
+    /// A dialog begins: who the caller is, and the listener it came in at.
+    Fresh {
+        caller: Peer,
+    },
+    /// A request within a dialog carries on the token that it came with.
+    Copy {
+        token: String,
+    },
+}
+
+/// A request that is forwarded, with all that its branches share.
+pub struct Original {
+    pub request: SipMessage,
+    pub source: Flow,
+    pub routed: Routed,
+    pub record_route: RecordRoute,
+    /// Our own challenge was answered: the credentials stay here.
+    pub drop_credentials: bool,
+}
+
+/// The target of a choice: with its branch, which is never recomputed.
+pub fn target(station: &Station, original: &Original, choice: Choice, attempt: u32) -> Target {
+    let Choice { uri, route, next_hop, peer, order, hunt } = choice;
+    let branch = write_branch(station, original, &uri, &route, next_hop, attempt);
+    Target { uri, route, next_hop, peer, order, attempt, hunt, branch }
+}
+
+fn write_branch(
+    station: &Station,
+    original: &Original,
+    uri: &str,
+    route: &[String],
+    next_hop: Flow,
+    attempt: u32,
+) -> String {
+    let Original { request, source, routed, .. } = original;
+    let route = route.join(",");
+    let transaction = TransactionPart {
+        call_id: request.call_id(),
+        from_tag: request.from_tag().unwrap_or_default().as_bytes(),
+        cseq: request.cseq().map_or(0, |c| c.number),
+        upstream: Upstream::Via(request.top_via_octets().unwrap_or_default()),
+        uri: uri.as_bytes(),
+        route: route.as_bytes(),
+        next_hop,
+        attempt,
+    };
+    let routes = routed.routes.join(",");
+    with_loop_part(station, request, routed, &routes, source, |part| {
+        branch::write(&station.keys.branch, &transaction, part)
+    })
+}
+
+/// The request as it goes to `target`. `breadth`: what this branch may fork into, if that must be said.
+pub fn write(station: &Station, original: &Original, target: &Target, breadth: Option<usize>) -> Bytes {
+    let request = &original.request;
+    let mut edit = Edit::new(request);
+    edit.set_request_uri(&target.uri);
+    let hops = request.max_forwards().ok().flatten().map_or(70, |n| n.saturating_sub(1));
+    edit.set(HeaderId::MaxForwards, &hops.to_string());
+    if let Some(breadth) = breadth {
+        edit.set(HeaderId::MaxBreadth, &breadth.to_string());
+    }
+    if original.routed.changed || target.route != original.routed.routes {
+        edit.remove_all(HeaderId::Route);
+        for route in target.route.iter().rev() {
+            edit.push_front(HeaderId::Route, route);
+        }
+    }
+    if original.drop_credentials && request.all(HeaderId::ProxyAuthorization).count() == 1 {
+        edit.remove_all(HeaderId::ProxyAuthorization);
+    }
+    record_route(station, original, target, &mut edit);
+    if let Ok(via) = request.top_via()
+        && let Some(completed) = via.with_source(original.source.remote)
+    {
+        edit.replace_first_value(HeaderId::Via, &completed);
+    }
+    let sent_by = station.sent_by(target.next_hop.listener);
+    let token = station.via_token(request.call_id());
+    edit.push_front(HeaderId::Via, &format!("SIP/2.0/UDP {sent_by};branch={};sr={token}", target.branch));
+    edit.finish()
+}
+
+/// One value, or two where the request leaves from another listener than it came in at (each side then keeps its own).
+fn record_route(station: &Station, original: &Original, target: &Target, edit: &mut Edit<'_>) {
+    let token = match &original.record_route {
+        RecordRoute::No => return,
+        RecordRoute::Copy { token } => token.clone(),
+        RecordRoute::Fresh { caller } => {
+            let request = &original.request;
+            let token = DialogToken { node: station.id, caller: *caller, callee: target.peer };
+            let tag = request.from_tag().unwrap_or_default();
+            let mut octets = Vec::with_capacity(96);
+            dialog::write(&station.keys.token, &token, request.call_id(), tag.as_bytes(), &mut octets);
+            String::from_utf8(octets).unwrap_or_default()
+        }
+    };
+    let mut push = |listener| {
+        edit.push_front(HeaderId::RecordRoute, &format!("<sip:{};lr;sr={token}>", station.sent_by(listener)));
+    };
+    let (inner, outer) = (original.source.listener, target.next_hop.listener);
+    push(inner);
+    if outer != inner {
+        push(outer);
+    }
+}

@@ -1,0 +1,30 @@
+//! The stateful proxy (RFC 3261 §16). `node` has checked who asks and where it goes; from there on a request is here.
+//!
+//! In the order of a request's way: [`preprocess`] (§16.4) → [`checks`] (§16.3) → [`engine`] opens a response context →
+//! [`forward`] (§16.6) → transactions → [`responses`] (§16.7), [`best`] → upstream. [`derived`] makes CANCEL and ACK,
+//! [`stateless`] forwards what has no transaction: the ACK to a 2xx, responses by their token.
+
+pub mod best;
+pub mod checks;
+pub mod context;
+pub mod derived;
+pub mod engine;
+pub mod forward;
+pub mod preprocess;
+mod responses;
+pub mod stateless;
+
+pub use engine::{Job, Proxy};
+pub use forward::{Original, RecordRoute};
+pub use preprocess::{Routed, preprocess};
+
+use common::sip::{Contact, HeaderId, SipMessage, SipUri};
+use std::net::SocketAddr;
+
+/// The address that a message's first Contact names, if it is one.
+pub fn contact_address(message: &SipMessage) -> Option<SocketAddr> {
+    let value = std::str::from_utf8(message.values(HeaderId::Contact).next()?).ok()?;
+    let contact = Contact::parse(value).ok()?.addr()?;
+    let uri = SipUri::parse(contact.uri_text).ok()?;
+    Some(SocketAddr::new(uri.host_ip()?, uri.port_or_default()))
+}

@@ -1,0 +1,63 @@
+//! Route preprocessing (RFC 3261 §16.4): which Request-URI and Route a request really has once the values that name this
+//! rack are off it, and which token they carried.
+
+use crate::station::Station;
+use common::sip::{HeaderId, NameAddr, ParseError, SipMessage, SipUri};
+
+/// The request as the rest of the proxy goes by it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Routed {
+    pub uri: String,
+    /// Route values that remain, topmost first.
+    pub routes: Vec<String>,
+    /// The `sr` value of the first Route value of ours (of the Request-URI, behind a strict router).
+    pub token: Option<String>,
+    /// Whether anything was taken off.
+    pub changed: bool,
+}
+
+pub fn preprocess(station: &Station, request: &SipMessage) -> Result<Routed, ParseError> {
+    let mut routed = Routed { uri: request.request_uri().to_owned(), ..Routed::default() };
+    let routes = request.routes()?;
+    let mut remaining = &routes[..];
+    if let Some(ours) = own_route(station, &routed.uri) {
+        // A strict router put our Record-Route value into the Request-URI; what it took out stands last.
+        if let Some((last, rest)) = remaining.split_last() {
+            routed.token = token(&ours);
+            routed.uri = last.uri_text.to_owned();
+            routed.changed = true;
+            remaining = rest;
+        }
+    }
+    while let Some((first, rest)) = remaining.split_first() {
+        let Some(uri) = SipUri::parse(first.uri_text).ok().filter(|uri| station.vip.names_uri(uri)) else { break };
+        routed.token = routed.token.or_else(|| token(&uri));
+        routed.changed = true;
+        remaining = rest;
+    }
+    routed.routes = remaining.iter().map(|route| route.raw.to_owned()).collect();
+    Ok(routed)
+}
+
+/// A Request-URI that is a Record-Route value of ours: it names the VIP and asks for loose routing.
+fn own_route<'u>(station: &Station, uri: &'u str) -> Option<SipUri<'u>> {
+    SipUri::parse(uri).ok().filter(|uri| uri.is_loose() && station.vip.names_uri(uri))
+}
+
+fn token(uri: &SipUri<'_>) -> Option<String> {
+    uri.params.value("sr").map(str::to_owned)
+}
+
+/// The next hop's URI of a request with this Request-URI and these Route values (§16.6 step 6 and 7), and what both
+/// become: behind a strict router its URI is the Request-URI and ours goes last.
+pub fn next_hop(uri: String, mut routes: Vec<String>) -> Result<(String, String, Vec<String>), ParseError> {
+    let Some(first) = routes.first() else { return Ok((uri.clone(), uri, routes)) };
+    let first = NameAddr::parse(HeaderId::Route, first)?;
+    let hop = first.uri_text.to_owned();
+    if SipUri::parse(&hop)?.is_loose() {
+        return Ok((hop, uri, routes));
+    }
+    routes.remove(0);
+    routes.push(format!("<{uri}>"));
+    Ok((hop.clone(), hop, routes))
+}

@@ -1,0 +1,222 @@
+//! What a response does (RFC 3261 §16.7): to its transaction, to its context, to the call, and on its way upstream.
+
+use super::best::Failure;
+use super::context::{Cancel, Context, LegState};
+use super::engine::{OWN, Proxy};
+use super::{contact_address, derived, stateless};
+use crate::call::{Answer, Side};
+use crate::effect::RecordNo;
+use crate::record::What;
+use crate::station::Station;
+use crate::stats::DropReason;
+use crate::transaction::{ClientId, ClientKey, LegRef, Outgoing};
+use crate::turn::Turn;
+use bytes::Bytes;
+use common::flow::{Flow, Peer};
+use common::ids::TrunkId;
+use common::sip::{Edit, HeaderId, MethodKind, SipMessage};
+
+impl Proxy {
+    /// A response from outside, validated. `source`: where it came from and the listener that it came in at.
+    pub fn response(&mut self, turn: &mut Turn<'_>, station: &Station, source: &Flow, response: SipMessage) {
+        let Ok(via) = response.top_via() else { return turn.stats.drop(DropReason::Malformed) };
+        if !station.vip.names_via(&via) {
+            return turn.stats.drop(DropReason::StrayResponse);
+        }
+        let method = response.method();
+        let key = ClientKey::of(&station.keys.branch, &via, &method);
+        let Some(client) = key.and_then(|key| self.table.find_client(key)) else {
+            return stateless::response(turn, station, source, &response);
+        };
+        let status = response.status();
+        if method.kind() == MethodKind::Cancel {
+            // To a CANCEL of ours: it ends here.
+            self.table.response(turn, client, status, None);
+            return;
+        }
+        if response.values(HeaderId::Via).count() < 2 {
+            return turn.stats.drop(DropReason::NotForwarded);
+        }
+        let Some(leg) = self.table.leg(client) else { return };
+        let Some(context) = self.contexts.remove(&leg.owner.0) else {
+            // The context is done: repeats of a 2xx go on their way, all else is absorbed.
+            if self.table.response(turn, client, status, None) && (200..300).contains(&status) {
+                stateless::response(turn, station, source, &response);
+            }
+            return;
+        };
+        self.in_context(turn, station, leg, client, context, response);
+    }
+
+    fn in_context(
+        &mut self,
+        turn: &mut Turn<'_>,
+        station: &Station,
+        leg: LegRef,
+        client: ClientId,
+        mut context: Context,
+        response: SipMessage,
+    ) {
+        let status = response.status();
+        let ack = if status >= 300 && self.table.awaits_final(client) {
+            // The branch's result is with a backup before the ACK stops the callee's repeats.
+            let after = self.branch_failed(turn, &context, leg.leg, &response);
+            let invite = SipMessage::parse(context.legs[leg.leg].sent.clone(), &OWN).ok();
+            invite.map(|invite| Outgoing::new(after, derived::ack(&invite, &response)))
+        } else {
+            None
+        };
+        if self.table.response(turn, client, status, ack) {
+            match status {
+                100..=199 => self.provisional(turn, station, leg, &mut context, &response),
+                200..=299 => self.success(turn, station, leg, &mut context, &response),
+                _ => self.failure(turn, station, leg, &mut context, response),
+            }
+        }
+        self.settle(turn, station, leg.owner, context);
+    }
+
+    fn branch_failed(
+        &mut self,
+        turn: &mut Turn<'_>,
+        context: &Context,
+        at: usize,
+        response: &SipMessage,
+    ) -> Option<RecordNo> {
+        let key = context.key.as_ref()?;
+        let branch = context.legs[at].target.branch.as_str().into();
+        let what = What::BranchFailed { branch, status: response.status(), response: response.trimmed_bytes() };
+        Some(self.journal.write(turn, key, what))
+    }
+
+    fn provisional(
+        &mut self,
+        turn: &mut Turn<'_>,
+        station: &Station,
+        at: LegRef,
+        context: &mut Context,
+        response: &SipMessage,
+    ) {
+        let leg = &mut context.legs[at.leg];
+        let LegState::Pending { provisional, cancel } = &mut leg.state else { return };
+        *provisional = true;
+        if *cancel == Cancel::Wanted {
+            self.cancel_leg(turn, station, at.owner, context, at.leg);
+        } else if *cancel == Cancel::No && response.status() > 100 && context.method == MethodKind::Invite {
+            // Each 101-199 sets Timer C anew (§16.7 step 2).
+            if let Some(handle) = leg.timer.take() {
+                self.timers.cancel(handle);
+            }
+            leg.timer = Some(self.timers.insert(turn.now + station.timing.c, at));
+        }
+        // 100 is hop by hop; after a final nothing provisional goes on (§16.7 step 5).
+        if response.status() == 100 || context.final_sent {
+            return;
+        }
+        if let Some(call) = context.call {
+            self.calls.ringing(turn, call);
+            self.early(context, response);
+        }
+        self.table.respond(turn, context.server, response.status(), Outgoing::new(None, without_our_via(response)));
+    }
+
+    fn success(
+        &mut self,
+        turn: &mut Turn<'_>,
+        station: &Station,
+        at: LegRef,
+        context: &mut Context,
+        response: &SipMessage,
+    ) {
+        if let Some(handle) = context.legs[at.leg].timer.take() {
+            self.timers.cancel(handle);
+        }
+        context.legs[at.leg].state = LegState::Succeeded;
+        let mut after = None;
+        if context.is_invite() {
+            self.early(context, response);
+            after = self.answered(turn, context, at.leg, response);
+            // Every 2xx to an INVITE goes upstream, at once (§16.7 step 5).
+        } else if context.final_sent {
+            return;
+        }
+        if let Some((call, side)) = context.dialog
+            && let Some(address) = contact_address(response)
+        {
+            let far = if side == Side::Caller { Side::Callee } else { Side::Caller };
+            self.calls.saw_contact(call, far, address);
+        }
+        let ended = self.ends(turn, station, context, response.status());
+        let bytes = without_our_via(response);
+        context.final_sent = true;
+        self.table.respond(turn, context.server, response.status(), Outgoing::new(after.or(ended), bytes));
+        self.cancel_pending(turn, station, at.owner, context);
+    }
+
+    fn failure(
+        &mut self,
+        turn: &mut Turn<'_>,
+        station: &Station,
+        at: LegRef,
+        context: &mut Context,
+        response: SipMessage,
+    ) {
+        let status = response.status();
+        self.fail(context, at.leg, Failure { status, response: Some(response) });
+        if status >= 600 && !context.final_sent {
+            // Nobody else is asked, and who is being asked is told so; the 6xx waits for them (§16.7 step 5).
+            context.declined = true;
+            self.cancel_pending(turn, station, at.owner, context);
+        }
+    }
+
+    /// A dialog exists, early or confirmed: it can be found, and the callee's Contact is a way into it.
+    fn early(&mut self, context: &Context, response: &SipMessage) {
+        let (Some(call), Some(tag)) = (context.call, response.to_tag()) else { return };
+        self.calls.dialog(call, tag);
+        if let Some(address) = contact_address(response) {
+            self.calls.saw_contact(call, Side::Callee, address);
+        }
+    }
+
+    fn answered(
+        &mut self,
+        turn: &mut Turn<'_>,
+        context: &mut Context,
+        at: usize,
+        response: &SipMessage,
+    ) -> Option<RecordNo> {
+        if std::mem::replace(&mut context.answered, true) {
+            return None;
+        }
+        let target = &context.legs[at].target;
+        let contact = response.contacts().ok().and_then(|all| all.first()?.addr()).map(|c| c.uri_text.into());
+        let answer = Answer {
+            status: response.status(),
+            reason: String::from_utf8_lossy(response.reason()).into_owned(),
+            callee_tag: response.to_tag().unwrap_or_default().into(),
+            callee_contact: contact,
+            branch: target.branch.as_str().into(),
+            trunk: trunk(&target.peer),
+        };
+        match context.call {
+            Some(call) => self.calls.answered(turn, &mut self.journal, call, answer),
+            None => {
+                let Answer { callee_tag, callee_contact, branch, .. } = answer;
+                let what = What::Answered { branch, at: turn.wall, callee_tag, callee_contact };
+                context.key.as_ref().map(|key| self.journal.write(turn, key, what))
+            }
+        }
+    }
+}
+
+fn trunk(peer: &Peer) -> Option<TrunkId> {
+    match peer {
+        Peer::Trunk(id) => Some(*id),
+        _ => None,
+    }
+}
+
+fn without_our_via(response: &SipMessage) -> Bytes {
+    Edit::new(response).remove_first_value(HeaderId::Via).finish()
+}

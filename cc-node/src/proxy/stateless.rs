@@ -1,0 +1,40 @@
+//! What is forwarded without a transaction: responses by the token of our Via, and the ACK to a 2xx by its dialog token.
+//! Nothing without a valid token passes: RFC 6026 §7.3 has strays dropped, and only the token proves that it is none.
+
+use super::forward::{self, Original};
+use crate::service::Choice;
+use crate::station::Station;
+use crate::stats::DropReason;
+use crate::transaction::{Address, Outgoing};
+use crate::turn::Turn;
+use common::flow::Flow;
+use common::ids::Transport;
+use common::sip::{Edit, HeaderId, MethodKind, SipMessage, Via};
+use common::token;
+
+/// A response without transaction: a late 2xx, or one for a request that another node forwarded. A response to a CANCEL
+/// is for the node that made it, a 100 for the hop that asked.
+pub fn response(turn: &mut Turn<'_>, station: &Station, source: &Flow, response: &SipMessage) {
+    let method = response.method().kind();
+    let token = response.top_via().ok().and_then(|via| via.params.value("sr"));
+    let ours = token.and_then(|sr| token::via::check(&station.keys.token, sr.as_bytes(), response.call_id()));
+    if ours.is_none() || method == MethodKind::Cancel || response.status() == 100 {
+        return turn.stats.drop(DropReason::StrayResponse);
+    }
+    let next = response.values(HeaderId::Via).nth(1).and_then(|value| std::str::from_utf8(value).ok());
+    let next = next.and_then(|value| Via::parse(value).ok()).and_then(|via| via.response_address());
+    let Some(to) = next else { return turn.stats.drop(DropReason::NotForwarded) };
+    turn.stats.responses_by_token += 1;
+    let bytes = Edit::new(response).remove_first_value(HeaderId::Via).finish();
+    let address = Address { listener: source.listener, to, transport: Transport::Udp };
+    turn.send(method, address, Outgoing::new(None, bytes));
+}
+
+/// An ACK to a 2xx: on its way, with a branch of its own.
+pub fn ack(turn: &mut Turn<'_>, station: &Station, original: &Original, choice: Choice) {
+    let target = forward::target(station, original, choice, 0);
+    let bytes = forward::write(station, original, &target, None);
+    let hop = target.next_hop;
+    let address = Address { listener: hop.listener, to: hop.remote, transport: Transport::Udp };
+    turn.send(MethodKind::Ack, address, Outgoing::new(None, bytes));
+}

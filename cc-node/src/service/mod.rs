@@ -1,0 +1,190 @@
+//! Who is called, and how (the SLC): one pipeline, each step a function that says what it found. `node` runs it for every
+//! request that belongs to no dialog.
+//!
+//! identify → admit → locate, else route → fork
+//!
+//! - [`identify`]: a trunk by its source address; else a user by digest; else, in a domain without authentication, anyone.
+//! - [`locate`]: bindings of the address of record, in the replica.
+//! - [`route`]: longest prefix → trunk, number rewriting; foreign domains only by a route.
+//! - [`decide`] puts them in order. What each step found stays with the call as [`Decision`]s and can be shown.
+
+pub mod identify;
+pub mod locate;
+pub mod route;
+
+pub use identify::{Caller, Identified, identify};
+
+use crate::effect::View;
+use crate::record::{Decision, Hunt, Step};
+use crate::station::Station;
+use crate::stats::Rejection;
+use common::config::Domain;
+use common::flow::{Flow, Peer};
+use common::location::Aor;
+use common::sip::{SipUri, Uri};
+use common::time::Time;
+
+/// Targets of one request, whatever is registered or configured (RFC 5393 Max-Breadth).
+pub const MAX_TARGETS: usize = 60;
+
+/// Somewhere a request can go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// The new Request-URI.
+    pub uri: String,
+    /// Route values for it, topmost first.
+    pub route: Vec<String>,
+    pub next_hop: Flow,
+    /// The side as a dialog token will say.
+    pub peer: Peer,
+    /// Equal orders are tried together, lower ones first.
+    pub order: u16,
+    pub hunt: Hunt,
+}
+
+/// A request that goes nowhere, and the answer to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub status: u16,
+    /// `None`: the usual phrase.
+    pub reason: Option<String>,
+    pub headers: Vec<(&'static str, String)>,
+    pub counted: Rejection,
+}
+
+impl Refusal {
+    pub fn new(status: u16, counted: Rejection) -> Refusal {
+        Refusal { status, reason: None, headers: Vec::new(), counted }
+    }
+
+    pub fn because(status: u16, counted: Rejection, reason: impl Into<String>) -> Refusal {
+        Refusal { reason: Some(reason.into()), ..Refusal::new(status, counted) }
+    }
+
+    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Refusal {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// 503 with a Retry-After: what is full now may not be in a moment.
+    pub fn full(what: &str) -> Refusal {
+        Refusal::because(503, Rejection::Full, format!("Too Many {what}")).with("Retry-After", "5")
+    }
+}
+
+/// What a Request-URI names.
+pub enum Named<'r> {
+    /// A user of a domain of ours.
+    Local {
+        domain: &'r Domain,
+        aor: Aor,
+    },
+    /// A domain of ours, no user.
+    Ourselves,
+    Foreign {
+        user: String,
+    },
+}
+
+/// The meaning of a Request-URI for this caller: the VIP's own address and `tel:` stand for the caller's trunk's domain,
+/// else for the default domain.
+pub fn named<'r>(station: &'r Station, uri: &Uri<'_>, caller: Option<&Caller>) -> Named<'r> {
+    let rack = &*station.rack;
+    let default = || {
+        let trunk = caller.and_then(Caller::trunk).and_then(|id| rack.trunk(id));
+        trunk.and_then(|trunk| rack.trunk_domain(trunk)).or_else(|| rack.default_domain())
+    };
+    match uri {
+        Uri::Sip(uri) => {
+            let domain = match rack.domain(uri.host) {
+                Some(domain) => Some(domain),
+                None => rack.domain_of_host(uri.host, uri.port).and_then(|_| default()),
+            };
+            let user = uri.aor().map(|aor| aor.user().to_owned());
+            match (domain, user) {
+                (Some(domain), Some(user)) => Named::Local { aor: Aor::new(&user, &domain.name), domain },
+                (Some(_), None) => Named::Ourselves,
+                (None, user) => Named::Foreign { user: user.unwrap_or_default() },
+            }
+        }
+        Uri::Tel(tel) => match default() {
+            Some(domain) => Named::Local { aor: Aor::new(&tel.digits(), &domain.name), domain },
+            None => Named::Foreign { user: tel.digits() },
+        },
+        Uri::Other { .. } => Named::Foreign { user: String::new() },
+    }
+}
+
+/// Where a new request goes, and how that was found.
+pub struct Plan {
+    pub choices: Vec<Choice>,
+    pub decisions: Vec<Decision>,
+}
+
+/// The pipeline behind identify. `decisions` so far come in, those of the steps here are added.
+pub fn decide(
+    station: &Station,
+    view: &dyn View,
+    now: Time,
+    caller: &Caller,
+    uri: &Uri<'_>,
+    mut decisions: Vec<Decision>,
+) -> Result<Plan, Refusal> {
+    let mut found = |step, found: String| decisions.push(Decision { step, found });
+    let choices = match named(station, uri, Some(caller)) {
+        Named::Ourselves => return Err(Refusal::because(404, Rejection::NotFound, "No User In Request-URI")),
+        Named::Local { domain, aor } => {
+            let located = locate::locate(station, view, now, &aor);
+            found(Step::Locate, located.words(&aor));
+            match located.reachable() {
+                Some(choices) => choices?,
+                None => match route::local(station, &domain.name, &aor, uri) {
+                    Some((words, choices)) => {
+                        found(Step::Route, words);
+                        choices
+                    }
+                    None => {
+                        found(Step::Route, format!("no route for {aor}"));
+                        return Err(locate::nobody(view, &aor));
+                    }
+                },
+            }
+        }
+        Named::Foreign { user } => match route::foreign(station, &user, uri) {
+            Some((words, choices)) => {
+                found(Step::Route, words);
+                choices
+            }
+            None => return Err(Refusal::because(403, Rejection::Relaying, "Relaying To This Domain Is Not Allowed")),
+        },
+    };
+    let choices = fork(choices);
+    found(Step::Fork, format!("{} targets in {} groups", choices.len(), groups(&choices)));
+    Ok(Plan { choices, decisions })
+}
+
+/// Each way once, and not too many (RFC 3261 §16.5: a target set has no duplicates).
+fn fork(choices: Vec<Choice>) -> Vec<Choice> {
+    let mut kept: Vec<Choice> = Vec::with_capacity(choices.len());
+    for choice in choices {
+        let twice = |other: &Choice| other.next_hop == choice.next_hop && same_uri(&other.uri, &choice.uri);
+        if kept.len() < MAX_TARGETS && !kept.iter().any(twice) {
+            kept.push(choice);
+        }
+    }
+    kept
+}
+
+fn same_uri(a: &str, b: &str) -> bool {
+    a == b || matches!((SipUri::parse(a), SipUri::parse(b)), (Ok(a), Ok(b)) if a.same_as(&b))
+}
+
+fn groups(choices: &[Choice]) -> usize {
+    let mut orders: Vec<u16> = choices.iter().map(|c| c.order).collect();
+    orders.sort_unstable();
+    orders.dedup();
+    orders.len()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,389 @@
+//! All transactions of one worker: found by key, driven by messages and by their timers. `proxy` is the transaction user.
+
+use super::client::Client;
+use super::invite_client::InviteClient;
+use super::invite_server::InviteServer;
+use super::server::Server;
+use super::{Address, ClientKey, Outgoing, ServerKey, Step, Steps, Timer};
+use crate::station::Timing;
+use crate::stats::Transactions;
+use crate::turn::Turn;
+use ahash::RandomState;
+use common::call_hash::CallHash;
+use common::deadlines::{Deadlines, Handle};
+use common::sip::MethodKind;
+use common::time::Time;
+use hashbrown::HashMap;
+use slab::Slab;
+use smallvec::SmallVec;
+
+/// What the transaction user calls the thing that a transaction belongs to; `Owner(0)` = nobody waits for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Owner(pub u64);
+
+/// A client transaction's place in a response context.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LegRef {
+    pub owner: Owner,
+    pub leg: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServerId {
+    index: usize,
+    serial: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientId {
+    index: usize,
+    serial: u64,
+}
+
+/// What a transaction is about.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject {
+    pub method: MethodKind,
+    /// Where its messages go.
+    pub address: Address,
+    /// Its call, so that all of a call's can be ended at once.
+    pub call: CallHash,
+}
+
+/// What a request was to the server transaction that it matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerSaw {
+    /// Done with.
+    Repeat,
+    /// An ACK to a 2xx that has the INVITE's branch: for the UAS.
+    AckOf2xx,
+}
+
+/// A timer that the transaction user must know of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    ClientTimedOut(LegRef),
+    /// No ACK came.
+    ServerTimedOut,
+}
+
+enum ServerMachine {
+    Invite(InviteServer),
+    Other(Server),
+}
+
+enum ClientMachine {
+    Invite(InviteClient),
+    Other(Client),
+}
+
+struct Entry<K, M, W> {
+    serial: u64,
+    key: K,
+    machine: M,
+    /// For whom.
+    user: W,
+    subject: Subject,
+    timers: SmallVec<[(Timer, Handle); 3]>,
+}
+
+type ServerEntry = Entry<ServerKey, ServerMachine, Owner>;
+type ClientEntry = Entry<ClientKey, ClientMachine, LegRef>;
+
+#[derive(Clone, Copy)]
+enum Place {
+    Server(usize),
+    Client(usize),
+}
+
+pub struct Table {
+    timing: Timing,
+    servers: Slab<ServerEntry>,
+    clients: Slab<ClientEntry>,
+    by_server: HashMap<ServerKey, usize, RandomState>,
+    by_client: HashMap<ClientKey, usize, RandomState>,
+    deadlines: Deadlines<(Place, Timer)>,
+    serial: u64,
+    gauges: Transactions,
+}
+
+impl Table {
+    pub fn new(timing: Timing) -> Table {
+        let map_seed = RandomState::with_seeds(1, 2, 3, 4);
+        Table {
+            timing,
+            servers: Slab::new(),
+            clients: Slab::new(),
+            by_server: HashMap::with_hasher(map_seed.clone()),
+            by_client: HashMap::with_hasher(map_seed),
+            deadlines: Deadlines::new(),
+            serial: 0,
+            gauges: Transactions::default(),
+        }
+    }
+
+    /// All transactions.
+    pub fn len(&self) -> usize {
+        self.servers.len() + self.clients.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub fn gauges(&self) -> Transactions {
+        self.gauges
+    }
+
+    pub fn next_due(&self) -> Option<Time> {
+        self.deadlines.next_due()
+    }
+
+    pub fn find_server(&self, key: ServerKey) -> Option<ServerId> {
+        self.by_server.get(&key).map(|index| ServerId { index: *index, serial: self.servers[*index].serial })
+    }
+
+    /// For whom the server transaction is.
+    pub fn owner(&self, id: ServerId) -> Option<Owner> {
+        self.servers.get(id.index).filter(|e| e.serial == id.serial).map(|e| e.user)
+    }
+
+    /// A request that matches this transaction: a repeat, or (for an INVITE's) an ACK.
+    pub fn request(&mut self, turn: &mut Turn<'_>, id: ServerId, is_ack: bool) -> ServerSaw {
+        let timing = self.timing;
+        let mut steps = Steps::new();
+        let Some(entry) = self.servers.get_mut(id.index).filter(|e| e.serial == id.serial) else {
+            return ServerSaw::Repeat;
+        };
+        let for_uas = match &mut entry.machine {
+            ServerMachine::Invite(machine) if is_ack => machine.ack(&timing, &mut steps),
+            ServerMachine::Invite(machine) => {
+                machine.repeat(&mut steps);
+                false
+            }
+            ServerMachine::Other(machine) => {
+                machine.repeat(&mut steps);
+                false
+            }
+        };
+        self.server_steps(turn, id.index, steps);
+        if for_uas { ServerSaw::AckOf2xx } else { ServerSaw::Repeat }
+    }
+
+    pub fn open_server(&mut self, key: ServerKey, subject: Subject, owner: Owner) -> ServerId {
+        let reliable = subject.address.is_reliable();
+        let machine = match subject.method {
+            MethodKind::Invite => ServerMachine::Invite(InviteServer::new(reliable)),
+            _ => ServerMachine::Other(Server::new(reliable)),
+        };
+        self.serial += 1;
+        *gauge(&mut self.gauges, true, subject.method) += 1;
+        let entry = Entry { serial: self.serial, key, machine, user: owner, subject, timers: SmallVec::new() };
+        let index = self.servers.insert(entry);
+        self.by_server.insert(key, index);
+        ServerId { index, serial: self.serial }
+    }
+
+    /// A response of the transaction user. Nothing happens if the transaction has ended.
+    pub fn respond(&mut self, turn: &mut Turn<'_>, id: ServerId, status: u16, response: Outgoing) {
+        let timing = self.timing;
+        let mut steps = Steps::new();
+        let Some(entry) = self.servers.get_mut(id.index).filter(|e| e.serial == id.serial) else { return };
+        match &mut entry.machine {
+            ServerMachine::Invite(machine) => machine.respond(status, response, &timing, &mut steps),
+            ServerMachine::Other(machine) => machine.respond(status, response, &timing, &mut steps),
+        }
+        if status >= 200 {
+            entry.user = Owner(0);
+        }
+        self.server_steps(turn, id.index, steps);
+    }
+
+    /// Ends a server transaction without an answer (RFC 4320 §4.2: nobody is told of a timeout but by silence).
+    pub fn abandon(&mut self, id: ServerId) {
+        if self.servers.get(id.index).is_some_and(|e| e.serial == id.serial) {
+            self.remove_server(id.index);
+        }
+    }
+
+    pub fn find_client(&self, key: ClientKey) -> Option<ClientId> {
+        self.by_client.get(&key).map(|index| ClientId { index: *index, serial: self.clients[*index].serial })
+    }
+
+    pub fn leg(&self, id: ClientId) -> Option<LegRef> {
+        self.client(id).map(|e| e.user)
+    }
+
+    /// Whether a 300-699 would be the first final response of this INVITE transaction: then the user journals it and
+    /// makes an ACK.
+    pub fn awaits_final(&self, id: ClientId) -> bool {
+        use super::invite_client::State::{Calling, Proceeding};
+        let machine = self.client(id).map(|e| &e.machine);
+        matches!(machine, Some(ClientMachine::Invite(m)) if matches!(m.state(), Calling | Proceeding))
+    }
+
+    /// Sends the request and takes charge of it. With a key that exists already nothing happens: the request is a repeat.
+    pub fn open_client(
+        &mut self,
+        turn: &mut Turn<'_>,
+        key: ClientKey,
+        subject: Subject,
+        request: Outgoing,
+        user: LegRef,
+    ) -> Option<ClientId> {
+        if self.by_client.contains_key(&key) {
+            return None;
+        }
+        let (timing, reliable) = (self.timing, subject.address.is_reliable());
+        let mut steps = Steps::new();
+        let machine = match subject.method {
+            MethodKind::Invite => ClientMachine::Invite(InviteClient::start(request, reliable, &timing, &mut steps)),
+            _ => ClientMachine::Other(Client::start(request, reliable, &timing, &mut steps)),
+        };
+        self.serial += 1;
+        *gauge(&mut self.gauges, false, subject.method) += 1;
+        let entry = Entry { serial: self.serial, key, machine, user, subject, timers: SmallVec::new() };
+        let index = self.clients.insert(entry);
+        self.by_client.insert(key, index);
+        let id = ClientId { index, serial: self.serial };
+        self.client_steps(turn, index, steps);
+        Some(id)
+    }
+
+    /// Whether the transaction user sees this response. `ack`: for the first 300-699 to an INVITE.
+    pub fn response(&mut self, turn: &mut Turn<'_>, id: ClientId, status: u16, ack: Option<Outgoing>) -> bool {
+        let timing = self.timing;
+        let mut steps = Steps::new();
+        let Some(entry) = self.clients.get_mut(id.index).filter(|e| e.serial == id.serial) else { return false };
+        let seen = match &mut entry.machine {
+            ClientMachine::Invite(machine) => machine.response(status, ack, &timing, &mut steps),
+            ClientMachine::Other(machine) => machine.response(status, &timing, &mut steps),
+        };
+        self.client_steps(turn, id.index, steps);
+        seen
+    }
+
+    /// Ends a client transaction for which nobody waits any more (§9.1: a cancelled INVITE without final response).
+    pub fn forget(&mut self, id: ClientId) {
+        if self.client(id).is_some() {
+            self.remove_client(id.index);
+        }
+    }
+
+    /// Ends all transactions of a call without a word (its handling panicked).
+    pub fn forget_call(&mut self, call: CallHash) {
+        let servers: Vec<usize> = self.servers.iter().filter(|(_, e)| e.subject.call == call).map(|(i, _)| i).collect();
+        servers.into_iter().for_each(|index| self.remove_server(index));
+        let clients: Vec<usize> = self.clients.iter().filter(|(_, e)| e.subject.call == call).map(|(i, _)| i).collect();
+        clients.into_iter().for_each(|index| self.remove_client(index));
+    }
+
+    /// Runs one timer that is due by now. `None`: there is none. `Some(None)`: done, nobody need know.
+    pub fn expire(&mut self, turn: &mut Turn<'_>) -> Option<Option<Due>> {
+        let (place, timer) = self.deadlines.expire(turn.now)?;
+        let timing = self.timing;
+        let mut steps = Steps::new();
+        Some(match place {
+            Place::Server(index) => {
+                let entry = self.servers.get_mut(index)?;
+                entry.timers.retain(|(t, _)| *t != timer);
+                match &mut entry.machine {
+                    ServerMachine::Invite(machine) => machine.timer(timer, &timing, &mut steps),
+                    ServerMachine::Other(machine) => machine.timer(timer, &mut steps),
+                }
+                self.server_steps(turn, index, steps).then_some(Due::ServerTimedOut)
+            }
+            Place::Client(index) => {
+                let entry = self.clients.get_mut(index)?;
+                entry.timers.retain(|(t, _)| *t != timer);
+                let user = entry.user;
+                match &mut entry.machine {
+                    ClientMachine::Invite(machine) => machine.timer(timer, &mut steps),
+                    ClientMachine::Other(machine) => machine.timer(timer, &timing, &mut steps),
+                }
+                self.client_steps(turn, index, steps).then_some(Due::ClientTimedOut(user))
+            }
+        })
+    }
+
+    fn client(&self, id: ClientId) -> Option<&ClientEntry> {
+        self.clients.get(id.index).filter(|e| e.serial == id.serial)
+    }
+
+    /// Carries the steps out; whether the transaction timed out.
+    fn server_steps(&mut self, turn: &mut Turn<'_>, index: usize, steps: Steps) -> bool {
+        let done = carry_out(turn, &mut self.deadlines, &mut self.servers[index], Place::Server(index), steps);
+        if done.gone {
+            self.remove_server(index);
+        }
+        done.timed_out
+    }
+
+    fn client_steps(&mut self, turn: &mut Turn<'_>, index: usize, steps: Steps) -> bool {
+        let done = carry_out(turn, &mut self.deadlines, &mut self.clients[index], Place::Client(index), steps);
+        if done.gone {
+            self.remove_client(index);
+        }
+        done.timed_out
+    }
+
+    fn remove_server(&mut self, index: usize) {
+        let entry = self.servers.remove(index);
+        for (_, handle) in entry.timers {
+            self.deadlines.cancel(handle);
+        }
+        self.by_server.remove(&entry.key);
+        *gauge(&mut self.gauges, true, entry.subject.method) -= 1;
+    }
+
+    fn remove_client(&mut self, index: usize) {
+        let entry = self.clients.remove(index);
+        for (_, handle) in entry.timers {
+            self.deadlines.cancel(handle);
+        }
+        self.by_client.remove(&entry.key);
+        *gauge(&mut self.gauges, false, entry.subject.method) -= 1;
+    }
+}
+
+#[derive(Default)]
+struct Done {
+    gone: bool,
+    timed_out: bool,
+}
+
+fn carry_out<K, M, W>(
+    turn: &mut Turn<'_>,
+    deadlines: &mut Deadlines<(Place, Timer)>,
+    entry: &mut Entry<K, M, W>,
+    place: Place,
+    steps: Steps,
+) -> Done {
+    let mut done = Done::default();
+    for step in steps {
+        match step {
+            Step::Send(message) => turn.send(entry.subject.method, entry.subject.address, message),
+            Step::Set(timer, after) => entry.timers.push((timer, deadlines.insert(turn.now + after, (place, timer)))),
+            Step::Clear(timer) => {
+                let (cleared, kept) = entry.timers.drain(..).partition(|(t, _)| *t == timer);
+                entry.timers = kept;
+                let cleared: SmallVec<[(Timer, Handle); 3]> = cleared;
+                for (_, handle) in cleared {
+                    deadlines.cancel(handle);
+                }
+            }
+            Step::TimedOut => done.timed_out = true,
+            Step::Gone => done.gone = true,
+        }
+    }
+    done
+}
+
+fn gauge(gauges: &mut Transactions, server: bool, method: MethodKind) -> &mut u64 {
+    match (server, method == MethodKind::Invite) {
+        (true, true) => &mut gauges.invite_server,
+        (true, false) => &mut gauges.server,
+        (false, true) => &mut gauges.invite_client,
+        (false, false) => &mut gauges.client,
+    }
+}

@@ -1,0 +1,25 @@
+//! The rack file: one typed description of a rack, of which each service takes its part. The agent reads it from YAML
+//! ([`Rack::from_yaml`]), checks it ([`Rack::problems`]), writes the shorthand out ([`Rack::expand`]) and hands the
+//! result to every service; services read that with [`Rack::from_json`] and never look at the YAML.
+//!
+//! Order of the files: `network` and `service` and `tuning` (the parts) → `rack` (the whole, and look-ups in it) →
+//! `expand` (one machine → lists) → `locate` and `load` (text → types, errors with line and column) → `problems`
+//! (what types cannot say).
+
+mod expand;
+mod load;
+mod locate;
+mod network;
+mod problems;
+mod rack;
+mod service;
+#[cfg(test)]
+mod tests;
+mod tuning;
+
+pub use load::{ConfigError, Override};
+pub use network::{CcNode, Listener, LoadManager, LocationServer, OneMachine, Planes};
+pub use problems::Problem;
+pub use rack::Rack;
+pub use service::{Auth, DigestOffer, Domain, Provisioning, Route, RouteDomain, SubscriberRange, Trunk, TrunkAddress};
+pub use tuning::{Egress, Heartbeat, Limits, Log, LogFormat, Registrar, Timers};

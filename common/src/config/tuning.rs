@@ -1,0 +1,122 @@
+//! How the rack behaves: registrar, heartbeat, timers, limits, logs. Everything here has a default.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Bounds on registrations (RFC 3261 §10.3).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Registrar {
+    /// Shorter wishes are answered 423.
+    pub expires_min_s: u32,
+    /// Longer wishes are cut to this.
+    pub expires_max_s: u32,
+    /// For a REGISTER that names none.
+    pub expires_default_s: u32,
+    /// Bindings of one AOR.
+    pub max_contacts: u16,
+}
+
+impl Default for Registrar {
+    fn default() -> Self {
+        Registrar { expires_min_s: 60, expires_max_s: 7200, expires_default_s: 3600, max_contacts: 10 }
+    }
+}
+
+/// Liveness of the nodes as the load manager judges it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Heartbeat {
+    pub period_ms: u32,
+    /// A node is down this long after the receipt of its last echoed heartbeat.
+    pub down_after_ms: u32,
+    /// Shown only.
+    pub suspect_after_ms: u32,
+    /// Take the 16-byte heartbeats of foreign nodes too.
+    pub accept_v1: bool,
+}
+
+impl Default for Heartbeat {
+    fn default() -> Self {
+        Heartbeat { period_ms: 50, down_after_ms: 350, suspect_after_ms: 300, accept_v1: false }
+    }
+}
+
+/// How nodes reach the outside.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Egress {
+    /// Through the load manager, from the VIP's own socket.
+    #[default]
+    ViaLm,
+    /// From the node itself (the host must hold the VIP's address).
+    Direct,
+}
+
+/// Timer values of RFC 3261 §17 (table 4).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Timers {
+    pub t1_ms: u32,
+    pub t2_ms: u32,
+    pub t4_ms: u32,
+    /// Timer C: how long an INVITE may ring; more than 180 s (RFC 3261 §16.6 step 11).
+    pub timer_c_s: u32,
+}
+
+impl Default for Timers {
+    fn default() -> Self {
+        Timers { t1_ms: 500, t2_ms: 4000, t4_ms: 5000, timer_c_s: 181 }
+    }
+}
+
+/// What is too much.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// A longer message is dropped; 1,300 to 65,535.
+    pub message_bytes: u32,
+    /// Header lines of a message.
+    pub headers: u16,
+    pub header_value_bytes: u32,
+    pub uri_bytes: u32,
+    /// Transactions that a worker of a node keeps.
+    pub transactions: u32,
+    /// Calls that a worker of a node keeps.
+    pub calls: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            message_bytes: 65_535,
+            headers: 256,
+            header_value_bytes: 8192,
+            uri_bytes: 2048,
+            transactions: 200_000,
+            calls: 100_000,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    pub format: LogFormat,
+    /// `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,cc_node=debug`.
+    pub level: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Log { format: LogFormat::Text, level: "info".into() }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}

@@ -1,0 +1,88 @@
+//! The names of things in a rack. All are plain numbers with a type of their own, so that one is never passed for another.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident($inner:ty)) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub $inner);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+id! {
+    /// A cc-node of the rack (CC Server ID), 1 to 65,535 by configuration; 0 is nobody. Tokens carry it in 16 bits.
+    NodeId(u16)
+}
+id! {
+    /// One incarnation of a process. Drawn by the agent, strictly growing for one state directory.
+    BootId(u64)
+}
+id! {
+    /// The number under which a placement stands. Only the acting load manager makes a new one.
+    Epoch(u64)
+}
+id! {
+    /// Position in the provisioning log; 0 is the empty log.
+    Level(u64)
+}
+id! {
+    /// Which provisioning log; another history means: reload.
+    HistoryId(u64)
+}
+id! {
+    /// Index of a listener (VIP:port:transport) in the rack file's order.
+    ListenerId(u8)
+}
+id! {
+    /// A trunk's number in the rack file; it stands in tokens, so it stays with the trunk.
+    TrunkId(u16)
+}
+id! {
+    /// One of the 65,536 values of the keyed Call-ID hash.
+    Slot(u16)
+}
+
+/// One of the two inside networks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Plane {
+    A = 0,
+    B = 1,
+}
+
+/// How a message travelled on the outside. The numbers are those of the PROXY header's transport TLV.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    Udp = 0,
+    Tcp = 1,
+    Tls = 2,
+    Ws = 3,
+    Wss = 4,
+}
+
+impl Transport {
+    /// As it stands in a Via's sent-protocol (RFC 3261 §20.42).
+    pub fn via_name(self) -> &'static str {
+        match self {
+            Transport::Udp => "UDP",
+            Transport::Tcp => "TCP",
+            Transport::Tls => "TLS",
+            Transport::Ws => "WS",
+            Transport::Wss => "WSS",
+        }
+    }
+
+    pub fn from_u8(n: u8) -> Option<Self> {
+        [Transport::Udp, Transport::Tcp, Transport::Tls, Transport::Ws, Transport::Wss].into_iter().find(|t| *t as u8 == n)
+    }
+}

@@ -1,0 +1,19 @@
+//! The only place in this crate that touches the machine, and the only one in the tree with `unsafe` (a file a need:
+//! `udp` for the batched system calls, `fds` for sockets that a parent passed on).
+//!
+//! - `clock`, `random`: where time and chance come from.
+//! - `udp`, `poll`: datagrams in batches; waiting for several sockets.
+//! - `fds`: sockets that an agent opens and passes to its child.
+//! - `stream`: sealed records over TCP.
+//! - `start`: what every server is started with, how it fails, when it ends.
+//! - `log`, `admin`: what people and Prometheus see of a process.
+
+pub mod admin;
+pub mod clock;
+pub mod fds;
+pub mod log;
+pub mod poll;
+pub mod random;
+pub mod start;
+pub mod stream;
+pub mod udp;

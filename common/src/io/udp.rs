@@ -1,0 +1,315 @@
+//! Datagrams in batches: recvmmsg and sendmmsg, so that a system call is paid once for many. No allocation per datagram.
+#![allow(unsafe_code)] // libc's mmsg calls; every pointer points into buffers that the same struct owns
+
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use std::io;
+use std::mem;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
+
+/// Datagrams of one batch.
+pub const BATCH: usize = 64;
+/// The largest UDP payload.
+pub const DATAGRAM: usize = 65_535;
+/// What is asked of the kernel for each socket's receive buffer; it may give less.
+pub const RECEIVE_BUFFER: usize = 8 << 20;
+
+/// A bound, non-blocking socket. `shared`: several sockets of one process may have the address (SO_REUSEPORT).
+pub fn bind(address: SocketAddr, shared: bool) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_port(shared)?;
+    socket.set_nonblocking(true)?;
+    // Beyond the system's limit only root gets what it asks for; less is no failure.
+    let wanted = RECEIVE_BUFFER as libc::c_int;
+    // SAFETY: a plain setsockopt with an int that lives through the call.
+    let forced = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_RCVBUFFORCE,
+            (&raw const wanted).cast(),
+            mem::size_of_val(&wanted) as libc::socklen_t,
+        )
+    };
+    if forced != 0 {
+        let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
+    }
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+/// One received datagram.
+#[derive(Clone, Copy, Debug)]
+pub struct Received<'b> {
+    pub bytes: &'b [u8],
+    pub from: SocketAddr,
+    /// It was longer than the buffer; `bytes` is its beginning.
+    pub truncated: bool,
+}
+
+/// Buffers for one batch of received datagrams.
+pub struct Receiver {
+    size: usize,
+    buffers: Box<[u8]>,
+    addresses: Box<[libc::sockaddr_storage]>,
+    lengths: [(usize, bool); BATCH],
+    count: usize,
+}
+
+impl Default for Receiver {
+    fn default() -> Self {
+        Receiver::new()
+    }
+}
+
+impl Receiver {
+    /// For datagrams of any size.
+    pub fn new() -> Receiver {
+        Receiver::with_size(DATAGRAM)
+    }
+
+    /// For datagrams of at most `size` octets; longer ones are reported as truncated.
+    pub fn with_size(size: usize) -> Receiver {
+        // SAFETY: all zeros is a valid sockaddr_storage (family "unspecified").
+        let empty: libc::sockaddr_storage = unsafe { mem::zeroed() };
+        Receiver {
+            size,
+            buffers: vec![0; size * BATCH].into_boxed_slice(),
+            addresses: vec![empty; BATCH].into_boxed_slice(),
+            lengths: [(0, false); BATCH],
+            count: 0,
+        }
+    }
+
+    /// Takes what waits, at most [`BATCH`]; 0 if nothing does (non-blocking) or the kernel reports an earlier send's
+    /// ICMP answer. A blocking socket waits for the first one.
+    pub fn recv(&mut self, socket: &UdpSocket) -> io::Result<usize> {
+        self.count = 0;
+        let mut parts: [libc::iovec; BATCH] = std::array::from_fn(|i| libc::iovec {
+            iov_base: self.buffers[i * self.size..].as_mut_ptr().cast(),
+            iov_len: self.size,
+        });
+        // SAFETY: all zeros is a valid mmsghdr; every pointer set below points into buffers that outlive the call.
+        let mut headers: [libc::mmsghdr; BATCH] = unsafe { mem::zeroed() };
+        for (i, header) in headers.iter_mut().enumerate() {
+            header.msg_hdr.msg_name = (&raw mut self.addresses[i]).cast();
+            header.msg_hdr.msg_namelen = mem::size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+            header.msg_hdr.msg_iov = &raw mut parts[i];
+            header.msg_hdr.msg_iovlen = 1;
+        }
+        // SAFETY: `headers` has BATCH entries, prepared above.
+        let got = unsafe {
+            libc::recvmmsg(socket.as_raw_fd(), headers.as_mut_ptr(), BATCH as libc::c_uint, libc::MSG_WAITFORONE as _, std::ptr::null_mut())
+        };
+        if got < 0 {
+            let error = io::Error::last_os_error();
+            return match error.kind() {
+                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted | io::ErrorKind::ConnectionRefused => Ok(0),
+                io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => Ok(0),
+                _ => Err(error),
+            };
+        }
+        self.count = got as usize;
+        for (length, header) in self.lengths.iter_mut().zip(&headers[..self.count]) {
+            *length = (header.msg_len as usize, header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0);
+        }
+        Ok(self.count)
+    }
+
+    /// The datagrams of the last [`Receiver::recv`].
+    pub fn iter(&self) -> impl Iterator<Item = Received<'_>> {
+        (0..self.count).filter_map(|i| {
+            let (length, truncated) = self.lengths[i];
+            let start = i * self.size;
+            let bytes = &self.buffers[start..start + length.min(self.size)];
+            Some(Received { bytes, from: address(&self.addresses[i])?, truncated })
+        })
+    }
+}
+
+fn address(storage: &libc::sockaddr_storage) -> Option<SocketAddr> {
+    match i32::from(storage.ss_family) {
+        libc::AF_INET => {
+            // SAFETY: the family says that a sockaddr_in was written there, which a storage can hold.
+            let four = unsafe { &*(&raw const *storage).cast::<libc::sockaddr_in>() };
+            let ip = Ipv4Addr::from(u32::from_be(four.sin_addr.s_addr));
+            Some(SocketAddr::from((ip, u16::from_be(four.sin_port))))
+        }
+        libc::AF_INET6 => {
+            // SAFETY: as above, for sockaddr_in6.
+            let six = unsafe { &*(&raw const *storage).cast::<libc::sockaddr_in6>() };
+            Some(SocketAddr::from((Ipv6Addr::from(six.sin6_addr.s6_addr), u16::from_be(six.sin6_port))))
+        }
+        _ => None,
+    }
+}
+
+/// What became of a batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flushed {
+    pub sent: usize,
+    /// The kernel did not take them: full buffers, no route, too long.
+    pub failed: usize,
+}
+
+/// Datagrams that leave together. Their octets are copied once, into an arena that is kept.
+#[derive(Default)]
+pub struct SendBatch {
+    arena: Vec<u8>,
+    entries: Vec<(SockAddr, usize, usize)>,
+    parts: Vec<Part>,
+    headers: Vec<Header>,
+}
+
+/// Kept between flushes for its room only; the pointers in it are never read before they are written anew.
+struct Part(libc::iovec);
+struct Header(libc::mmsghdr);
+// SAFETY: the pointers are written and read within one `flush`, on whatever thread owns the batch then.
+unsafe impl Send for Part {}
+// SAFETY: as above.
+unsafe impl Send for Header {}
+
+impl SendBatch {
+    pub fn new() -> SendBatch {
+        SendBatch {
+            arena: Vec::with_capacity(BATCH * 2048),
+            entries: Vec::with_capacity(BATCH),
+            parts: Vec::with_capacity(BATCH),
+            headers: Vec::with_capacity(BATCH),
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Time to [`SendBatch::flush`]; one that goes on filling it grows it.
+    pub fn is_full(&self) -> bool {
+        self.entries.len() >= BATCH
+    }
+
+    /// One datagram: `head` and `payload` behind each other.
+    pub fn push(&mut self, to: SocketAddr, head: &[u8], payload: &[u8]) {
+        let start = self.arena.len();
+        self.arena.extend_from_slice(head);
+        self.arena.extend_from_slice(payload);
+        self.entries.push((to.into(), start, head.len() + payload.len()));
+    }
+
+    /// Forgets what was pushed, unsent.
+    pub fn discard(&mut self) {
+        self.arena.clear();
+        self.entries.clear();
+    }
+
+    /// Sends everything; the batch is empty afterwards.
+    pub fn flush(&mut self, socket: &UdpSocket) -> Flushed {
+        let mut flushed = Flushed::default();
+        self.prepare();
+        let (mut at, mut patience) = (0, 2);
+        while at < self.headers.len() {
+            let rest = &mut self.headers[at..];
+            // SAFETY: `prepare` has pointed every header into `parts`, `entries` and `arena`, none of which changes here.
+            let sent = unsafe { libc::sendmmsg(socket.as_raw_fd(), (&raw mut rest[0].0), rest.len() as libc::c_uint, 0) };
+            if sent > 0 {
+                at += sent as usize;
+                flushed.sent += sent as usize;
+                patience = 2;
+                continue;
+            }
+            let kind = io::Error::last_os_error().kind();
+            // An ICMP answer to an earlier datagram is reported once; a full buffer drains in a moment.
+            let passing = matches!(kind, io::ErrorKind::ConnectionRefused | io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock);
+            if passing && patience > 0 {
+                patience -= 1;
+                if kind == io::ErrorKind::WouldBlock {
+                    wait_writable(socket);
+                }
+                continue;
+            }
+            at += 1;
+            flushed.failed += 1;
+            patience = 2;
+        }
+        self.headers.clear();
+        self.discard();
+        flushed
+    }
+
+    fn prepare(&mut self) {
+        self.parts.clear();
+        self.headers.clear();
+        for (_, start, length) in &self.entries {
+            let base = self.arena[*start..].as_mut_ptr().cast();
+            self.parts.push(Part(libc::iovec { iov_base: base, iov_len: *length }));
+        }
+        for ((address, _, _), part) in self.entries.iter().zip(&mut self.parts) {
+            // SAFETY: all zeros is a valid mmsghdr.
+            let mut header: libc::mmsghdr = unsafe { mem::zeroed() };
+            header.msg_hdr.msg_name = address.as_ptr().cast_mut().cast();
+            header.msg_hdr.msg_namelen = address.len();
+            header.msg_hdr.msg_iov = &raw mut part.0;
+            header.msg_hdr.msg_iovlen = 1;
+            self.headers.push(Header(header));
+        }
+    }
+}
+
+fn wait_writable(socket: &UdpSocket) {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let one_millisecond = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
+    let _ = poll(&mut [PollFd::new(socket, PollFlags::OUT)], Some(&one_millisecond));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_arrives_whole_and_a_closed_port_does_not_stop_it() {
+        let receiver_socket = bind("127.0.0.1:0".parse().expect("an address"), true).expect("a socket");
+        let to = receiver_socket.local_addr().expect("an address");
+        let closed = {
+            let gone = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+            gone.local_addr().expect("an address")
+        };
+        let sender = bind("127.0.0.1:0".parse().expect("an address"), false).expect("a socket");
+        let mut batch = SendBatch::new();
+        for round in 0..3u8 {
+            for n in 0..20u8 {
+                batch.push(if n % 5 == 0 { closed } else { to }, &[round], &[n; 100]);
+            }
+            assert_eq!(batch.flush(&sender).failed, 0);
+        }
+        let mut receiver = Receiver::with_size(64);
+        let mut seen = 0;
+        while receiver.recv(&receiver_socket).expect("readable") > 0 {
+            for datagram in receiver.iter() {
+                assert!(datagram.truncated && datagram.bytes.len() == 64);
+                assert_eq!(datagram.from, sender.local_addr().expect("an address"));
+                seen += 1;
+            }
+        }
+        assert_eq!(seen, 3 * 16);
+    }
+
+    #[test]
+    fn ipv6_addresses_come_through() {
+        let Ok(receiver_socket) = bind("[::1]:0".parse().expect("an address"), false) else { return };
+        let sender = bind("[::1]:0".parse().expect("an address"), false).expect("a socket");
+        let mut batch = SendBatch::new();
+        batch.push(receiver_socket.local_addr().expect("an address"), b"he", b"llo");
+        assert_eq!(batch.flush(&sender), Flushed { sent: 1, failed: 0 });
+        let mut receiver = Receiver::new();
+        assert_eq!(receiver.recv(&receiver_socket).expect("readable"), 1);
+        let first = receiver.iter().next().expect("a datagram");
+        assert_eq!((first.bytes, first.from), (&b"hello"[..], sender.local_addr().expect("an address")));
+    }
+}

@@ -1,0 +1,64 @@
+//! What a placement is computed from. Beacons carry it; a change of it is a new epoch.
+
+use crate::ids::{BootId, NodeId};
+use serde::{Deserialize, Serialize};
+
+/// A member's index is one octet, and 255 is nobody.
+pub const MAX_MEMBERS: usize = 250;
+/// Retired boot ids kept of each member.
+pub const RETIRED_KEPT: usize = 8;
+
+/// How slots are given to nodes. The number is that of the wire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Policy {
+    #[default]
+    Rendezvous = 1,
+}
+
+impl Policy {
+    pub fn from_u8(n: u8) -> Option<Policy> {
+        (n == Policy::Rendezvous as u8).then_some(Policy::Rendezvous)
+    }
+}
+
+/// A configured node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    pub node: NodeId,
+    /// Quantised share, 1 to 1000.
+    pub weight: u16,
+    /// Reliability class, lower is better: backups come from the best.
+    pub class: u8,
+    /// What may fail together: backups come from another one.
+    pub domain: u16,
+    /// The incarnation that stands in the active table; none = dead, starting, or not wanted.
+    pub live: Option<BootId>,
+    /// The last incarnations that were declared dead, newest last: they never count again.
+    pub retired: Vec<BootId>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inputs {
+    pub policy: Policy,
+    /// Sorted by node id.
+    pub members: Vec<Member>,
+}
+
+impl Inputs {
+    /// Sorted, each node once, within the bounds.
+    pub fn normalised(mut self) -> Inputs {
+        self.members.sort_by_key(|m| m.node);
+        self.members.dedup_by_key(|m| m.node);
+        self.members.truncate(MAX_MEMBERS);
+        for member in &mut self.members {
+            member.weight = member.weight.clamp(1, 1000);
+            let surplus = member.retired.len().saturating_sub(RETIRED_KEPT);
+            member.retired.drain(..surplus);
+        }
+        self
+    }
+
+    pub fn live(&self) -> impl Iterator<Item = (NodeId, BootId)> + '_ {
+        self.members.iter().filter_map(|m| m.live.map(|boot| (m.node, boot)))
+    }
+}

@@ -1,0 +1,255 @@
+//! The message: one buffer and an index of offsets. Nothing is copied, nothing is judged; `views` reads typed headers,
+//! `validate` says what a proxy refuses. Made by the node's shell for every datagram, and by the built-in phones.
+
+use super::headers::numbers;
+use super::listeners::{Listeners, TokenSearch};
+use super::start_line::{self, StartLine};
+use super::{HeaderId, Method, ParseError, lex};
+use bytes::Bytes;
+use std::ops::Range;
+
+/// What a message may measure. Octets, except `headers`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub message: usize,
+    /// Header lines.
+    pub headers: usize,
+    pub header_value: usize,
+    /// The Request-URI; a longer one is answered 414.
+    pub uri: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { message: 65_535, headers: 256, header_value: 8_192, uri: 2_048 }
+    }
+}
+
+/// One header: where its name and value stand, and where the line ends.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span {
+    pub id: HeaderId,
+    /// Where the line begins.
+    pub start: u32,
+    pub name_end: u32,
+    pub value: u32,
+    pub value_end: u32,
+    /// Where the next line begins.
+    pub next: u32,
+}
+
+impl Span {
+    pub(super) fn name(&self) -> Range<usize> {
+        self.start as usize..self.name_end as usize
+    }
+
+    pub(super) fn value(&self) -> Range<usize> {
+        self.value as usize..self.value_end as usize
+    }
+
+    pub(super) fn line(&self) -> Range<usize> {
+        self.start as usize..self.next as usize
+    }
+}
+
+/// Something that is longer than its limit; `validate` refuses it with an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Oversize {
+    Uri,
+    Value(HeaderId),
+}
+
+/// A parsed message. Cheap to clone relative to its size: the octets are shared.
+#[derive(Clone, Debug)]
+pub struct SipMessage {
+    pub(super) buf: Bytes,
+    pub(super) start: StartLine,
+    pub(super) spans: Vec<Span>,
+    /// Where the first header line begins.
+    pub(super) first_header: usize,
+    /// Where the empty line begins.
+    pub(super) headers_end: usize,
+    pub(super) body: Range<usize>,
+    pub(super) oversize: Option<Oversize>,
+}
+
+impl SipMessage {
+    /// Indexes one datagram (or one message cut from a stream). Empty lines in front are left out (RFC 3261 §7.5).
+    /// The body has as many octets as Content-Length says, if so many are there; else all the rest.
+    pub fn parse(mut buf: Bytes, limits: &Limits) -> Result<SipMessage, ParseError> {
+        let limit = limits.message.min(u32::MAX as usize);
+        if buf.len() > limit {
+            return Err(ParseError::TooLarge { length: buf.len(), limit });
+        }
+        let begin = buf.iter().position(|b| !matches!(b, b'\r' | b'\n')).unwrap_or(buf.len());
+        if begin > 0 {
+            buf = buf.slice(begin..);
+        }
+        let (line, first_header) = lex::first_line(&buf).ok_or(ParseError::StartLine)?;
+        let start = start_line::read(line).ok_or(ParseError::StartLine)?;
+        let mut oversize = match &start {
+            StartLine::Request { uri, .. } if uri.len() > limits.uri => Some(Oversize::Uri),
+            _ => None,
+        };
+        let mut spans = Vec::with_capacity(24);
+        let mut at = first_header;
+        let body = loop {
+            match lex::line_at(&buf, at) {
+                lex::Line::Cut => return Err(ParseError::NoEndOfHeaders),
+                lex::Line::End { body } => break body,
+                lex::Line::Header { content, next } => {
+                    if spans.len() == limits.headers {
+                        return Err(ParseError::TooManyHeaders { limit: limits.headers });
+                    }
+                    let (name, value) = lex::name_and_value(&buf, content).ok_or(ParseError::HeaderLine { at })?;
+                    let id = HeaderId::of(&buf[name.clone()]);
+                    if value.len() > limits.header_value && oversize.is_none() {
+                        oversize = Some(Oversize::Value(id));
+                    }
+                    spans.push(Span {
+                        id,
+                        start: name.start as u32,
+                        name_end: name.end as u32,
+                        value: value.start as u32,
+                        value_end: value.end as u32,
+                        next: next as u32,
+                    });
+                    at = next;
+                }
+            }
+        };
+        bare_carriage_return(&buf[..body])?;
+        let mut message =
+            SipMessage { start, spans, first_header, headers_end: at, body: body..buf.len(), oversize, buf };
+        let length = message.header(HeaderId::ContentLength).and_then(numbers::content_length);
+        if let Some(length) = length.filter(|l| *l < message.body.len()) {
+            message.body.end = message.body.start + length;
+        }
+        Ok(message)
+    }
+
+    /// The octets as received, without empty lines in front, with anything behind the body.
+    pub fn bytes(&self) -> &Bytes {
+        &self.buf
+    }
+
+    /// The octets up to the end of the body: what is forwarded when nothing is changed.
+    pub fn trimmed_bytes(&self) -> Bytes {
+        self.buf.slice(..self.body.end)
+    }
+
+    pub fn is_request(&self) -> bool {
+        matches!(self.start, StartLine::Request { .. })
+    }
+
+    /// The Request-Line's method; of a response, the CSeq's (an empty `Other` if it cannot be read).
+    pub fn method(&self) -> Method {
+        let line = match &self.start {
+            StartLine::Request { method, .. } => Method::parse(&self.buf[method.clone()]),
+            StartLine::Response { .. } => self.cseq().ok().map(|c| c.method),
+        };
+        line.unwrap_or(Method::Other("".into()))
+    }
+
+    /// The Request-URI as written. Empty in a response, and where it is not UTF-8 (which `validate` refuses).
+    pub fn request_uri(&self) -> &str {
+        std::str::from_utf8(self.request_uri_octets()).unwrap_or_default()
+    }
+
+    pub fn request_uri_octets(&self) -> &[u8] {
+        match &self.start {
+            StartLine::Request { uri, .. } => &self.buf[uri.clone()],
+            StartLine::Response { .. } => &[],
+        }
+    }
+
+    /// The status code, 100 to 699; 0 of a request.
+    pub fn status(&self) -> u16 {
+        match self.start {
+            StartLine::Response { status, .. } => status,
+            StartLine::Request { .. } => 0,
+        }
+    }
+
+    /// The reason phrase; empty of a request.
+    pub fn reason(&self) -> &[u8] {
+        match &self.start {
+            StartLine::Response { reason, .. } => &self.buf[reason.clone()],
+            StartLine::Request { .. } => &[],
+        }
+    }
+
+    pub(super) fn version(&self) -> &[u8] {
+        match &self.start {
+            StartLine::Request { version, .. } | StartLine::Response { version, .. } => &self.buf[version.clone()],
+        }
+    }
+
+    /// Every header line in order: number, name as written, trimmed value.
+    pub fn headers(&self) -> impl Iterator<Item = (HeaderId, &[u8], &[u8])> {
+        self.spans.iter().map(|s| (s.id, &self.buf[s.name()], &self.buf[s.value()]))
+    }
+
+    /// The value of the first header line of that name.
+    pub fn header(&self, id: HeaderId) -> Option<&[u8]> {
+        self.all(id).next()
+    }
+
+    /// The values of all header lines of that name, comma lists not split.
+    pub fn all(&self, id: HeaderId) -> impl Iterator<Item = &[u8]> {
+        self.spans.iter().filter(move |s| s.id == id).map(|s| &self.buf[s.value()])
+    }
+
+    /// The value of the first header with this name, for headers without a number; case does not matter.
+    pub fn header_named(&self, name: &str) -> Option<&[u8]> {
+        match HeaderId::of(name.as_bytes()) {
+            HeaderId::Other => {
+                let mut all = self.headers();
+                all.find(|(_, n, _)| n.eq_ignore_ascii_case(name.as_bytes())).map(|(_, _, value)| value)
+            }
+            id => self.header(id),
+        }
+    }
+
+    /// Every value of a header in order: lines, and within them comma lists where the header is one.
+    pub fn values(&self, id: HeaderId) -> impl Iterator<Item = &[u8]> {
+        let whole = !id.is_list();
+        self.all(id).flat_map(move |line| {
+            let list = (!whole).then(|| lex::Values::of(line).map(|span| &line[span]));
+            list.into_iter().flatten().chain(whole.then_some(line))
+        })
+    }
+
+    /// Empty if there is none (which `validate` refuses).
+    pub fn call_id(&self) -> &[u8] {
+        self.header(HeaderId::CallId).unwrap_or_default()
+    }
+
+    pub fn body(&self) -> &[u8] {
+        &self.buf[self.body.clone()]
+    }
+
+    /// The value of `;sr=` that the load manager went by (see `scan`), unverified.
+    pub fn token(&self, vip: &Listeners) -> Option<&[u8]> {
+        let mut search = TokenSearch::new(vip);
+        if self.is_request() {
+            search.request_uri(self.request_uri_octets());
+            self.all(HeaderId::Route).for_each(|value| search.route(value));
+        } else if let Some(value) = self.header(HeaderId::Via) {
+            search.top_via(value);
+        }
+        search.token
+    }
+}
+
+/// A carriage return that ends no line would be a line end to some other parser: what that one sees as a header we
+/// would have passed as text.
+fn bare_carriage_return(head: &[u8]) -> Result<(), ParseError> {
+    match memchr::memchr_iter(b'\r', head).find(|at| head.get(at + 1) != Some(&b'\n')) {
+        Some(at) => Err(ParseError::BareCarriageReturn { at }),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

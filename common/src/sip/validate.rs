@@ -1,0 +1,137 @@
+//! What a proxy refuses before it does anything for a request (RFC 3261 §16.3, §8.1.1, §8.2), and which responses it drops.
+
+use super::message::Oversize;
+use super::{HeaderId, Invalid, ParseError, SipMessage, Uri, lex};
+
+fn bad(reason: impl Into<String>) -> Invalid {
+    Invalid { status: 400, reason: reason.into() }
+}
+
+fn unreadable(error: ParseError) -> Invalid {
+    bad(match error {
+        ParseError::Missing(id) => format!("Missing {}", id.name()),
+        ParseError::Malformed { header, .. } | ParseError::NotText(header) => format!("Malformed {}", header.name()),
+        _ => "Malformed Message".into(),
+    })
+}
+
+impl SipMessage {
+    /// Checks what every message must have, and what a proxy reads of it: version (505), limits (414, 400), the
+    /// mandatory headers, headers that stand twice, Content-Length, and of requests the Request-URI (400, 416) and the
+    /// CSeq's method. A response that fails is dropped, whatever the status says.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        self.check_version()?;
+        match self.oversize {
+            Some(Oversize::Uri) => return Err(Invalid { status: 414, reason: "Request-URI Too Long".into() }),
+            Some(Oversize::Value(id)) => return Err(bad(format!("{} Too Long", header_label(id)))),
+            None => {}
+        }
+        self.check_duplicates()?;
+        if self.call_id().is_empty() {
+            return Err(bad("Missing Call-ID"));
+        }
+        let cseq = self.cseq().map_err(unreadable)?;
+        self.top_via().map_err(unreadable)?;
+        self.from().map_err(unreadable)?;
+        self.to().map_err(unreadable)?;
+        self.check_body()?;
+        if self.is_request() {
+            self.max_forwards().map_err(unreadable)?;
+            if cseq.method != self.method() {
+                return Err(bad("CSeq Method Differs From Request Method"));
+            }
+            self.check_request_uri()?;
+            // Every Via of a request is one that a response must be able to follow.
+            self.vias().map_err(unreadable)?;
+        }
+        Ok(())
+    }
+
+    fn check_version(&self) -> Result<(), Invalid> {
+        let version = self.version();
+        if version.eq_ignore_ascii_case(b"SIP/2.0") {
+            return Ok(());
+        }
+        match lex::trim(version).eq_ignore_ascii_case(b"SIP/2.0") {
+            true => Err(bad("White Space Behind The SIP Version")),
+            false => Err(Invalid { status: 505, reason: "Version Not Supported".into() }),
+        }
+    }
+
+    fn check_duplicates(&self) -> Result<(), Invalid> {
+        let mut seen = [false; HeaderId::KNOWN.len()];
+        for span in self.spans.iter().filter(|s| s.id.is_single()) {
+            if std::mem::replace(&mut seen[span.id as usize], true) {
+                return Err(bad(format!("More Than One {}", span.id.name())));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_body(&self) -> Result<(), Invalid> {
+        match self.content_length().map_err(unreadable)? {
+            Some(length) if length > self.body.len() => Err(bad("Content-Length Exceeds Body")),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_request_uri(&self) -> Result<(), Invalid> {
+        match self.uri() {
+            Ok(Uri::Sip(uri)) if uri.headers.is_some() => Err(bad("Headers In Request-URI")),
+            Ok(Uri::Sip(_) | Uri::Tel(_)) => Ok(()),
+            Ok(Uri::Other { .. }) => Err(Invalid { status: 416, reason: "Unsupported URI Scheme".into() }),
+            Err(_) => Err(bad("Malformed Request-URI")),
+        }
+    }
+}
+
+fn header_label(id: HeaderId) -> &'static str {
+    match id {
+        HeaderId::Other => "Header",
+        id => id.name(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Limits;
+    use super::*;
+
+    fn verdict(text: &str) -> (u16, String) {
+        let text = text.replace('\n', "\r\n");
+        match SipMessage::parse(text.into_bytes().into(), &Limits::default()).unwrap().validate() {
+            Ok(()) => (200, String::new()),
+            Err(invalid) => (invalid.status, invalid.reason),
+        }
+    }
+
+    const GOOD: &str = "OPTIONS sip:bob@rack.test SIP/2.0\nVia: SIP/2.0/UDP h;branch=z9hG4bKx\nFrom: <sip:a@b>;tag=1\nTo: <sip:bob@rack.test>\nCall-ID: c\nCSeq: 1 OPTIONS\nContent-Length: 0\n\n";
+
+    #[test]
+    fn sip_validate_accepts_and_names_what_is_wrong() {
+        assert_eq!(verdict(GOOD).0, 200);
+        for (old, new, status, reason) in [
+            ("SIP/2.0\nVia", "SIP/7.0\nVia", 505, "Version Not Supported"),
+            ("SIP/2.0\nVia", "SIP/2.0  \nVia", 400, "White Space Behind The SIP Version"),
+            ("sip:bob@rack.test SIP", " sip:bob@rack.test  SIP", 400, "Malformed Request-URI"),
+            ("sip:bob@rack.test SIP", "<sip:bob@rack.test> SIP", 400, "Malformed Request-URI"),
+            ("sip:bob@rack.test SIP", "sip:bob@rack.test?Route=%3Csip:x%3E SIP", 400, "Headers In Request-URI"),
+            ("sip:bob@rack.test SIP", "nobodyKnowsThisScheme:totallyopaquecontent SIP", 416, "Unsupported URI Scheme"),
+            ("Call-ID: c\n", "", 400, "Missing Call-ID"),
+            ("Call-ID: c", "Call-ID: c\nI: d", 400, "More Than One Call-ID"),
+            ("From: <sip:a@b>;tag=1\n", "", 400, "Missing From"),
+            ("<sip:a@b>", "\"open <sip:a@b>", 400, "Malformed From"),
+            ("1 OPTIONS", "1 INVITE", 400, "CSeq Method Differs From Request Method"),
+            ("1 OPTIONS", "4294967296 OPTIONS", 400, "Malformed CSeq"),
+            ("Length: 0", "Length: 9999", 400, "Content-Length Exceeds Body"),
+            ("Length: 0", "Length: -999", 400, "Malformed Content-Length"),
+            ("Content-Length: 0", "Max-Forwards: 300", 400, "Malformed Max-Forwards"),
+            ("h;branch=z9hG4bKx", "192.0.2.15;;,;,,", 400, "Malformed Via"),
+        ] {
+            assert!(GOOD.contains(old), "{old}");
+            assert_eq!(verdict(&GOOD.replacen(old, new, 1)), (status, reason.into()), "{new}");
+        }
+        assert_eq!(verdict(&GOOD.replacen("bob", &"b".repeat(2100), 1)).0, 414);
+        assert_eq!(verdict(&GOOD.replacen("CSeq", &format!("X: {}\nCSeq", "b".repeat(9000)), 1)).0, 400);
+    }
+}

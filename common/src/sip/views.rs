@@ -1,0 +1,114 @@
+//! Typed views of a message's headers, read when they are asked for.
+
+use super::headers::numbers;
+use super::{CSeq, Contact, HeaderId, NameAddr, ParseError, SipMessage, Uri, Via, lex};
+
+impl SipMessage {
+    /// The first value of that name as text.
+    pub fn text(&self, id: HeaderId) -> Result<Option<&str>, ParseError> {
+        self.header(id).map(|value| as_text(id, value)).transpose()
+    }
+
+    /// The words of a comma list such as Require or Supported, in order; octets that are no text are left out.
+    pub fn words(&self, id: HeaderId) -> impl Iterator<Item = &str> {
+        self.values(id).filter_map(|value| std::str::from_utf8(value).ok())
+    }
+
+    pub fn uri(&self) -> Result<Uri<'_>, ParseError> {
+        Uri::parse(
+            std::str::from_utf8(self.request_uri_octets()).map_err(|_| ParseError::Uri("octets that are not UTF-8"))?,
+        )
+    }
+
+    pub fn cseq(&self) -> Result<CSeq, ParseError> {
+        CSeq::parse(self.header(HeaderId::CSeq).ok_or(ParseError::Missing(HeaderId::CSeq))?)
+    }
+
+    pub fn top_via(&self) -> Result<Via<'_>, ParseError> {
+        let top = self.top_via_octets().ok_or(ParseError::Missing(HeaderId::Via))?;
+        Via::parse(as_text(HeaderId::Via, top)?)
+    }
+
+    /// The whole topmost Via value as received.
+    pub fn top_via_octets(&self) -> Option<&[u8]> {
+        self.values(HeaderId::Via).next()
+    }
+
+    /// All Vias, topmost first; an error if one of them cannot be read.
+    pub fn vias(&self) -> Result<Vec<Via<'_>>, ParseError> {
+        self.values(HeaderId::Via).map(|value| Via::parse(as_text(HeaderId::Via, value)?)).collect()
+    }
+
+    pub fn from(&self) -> Result<NameAddr<'_>, ParseError> {
+        self.single_addr(HeaderId::From)
+    }
+
+    pub fn to(&self) -> Result<NameAddr<'_>, ParseError> {
+        self.single_addr(HeaderId::To)
+    }
+
+    /// `None` also where From cannot be read.
+    pub fn from_tag(&self) -> Option<&str> {
+        self.from().ok()?.tag()
+    }
+
+    /// `None` also where To cannot be read.
+    pub fn to_tag(&self) -> Option<&str> {
+        self.to().ok()?.tag()
+    }
+
+    pub fn contacts(&self) -> Result<Vec<Contact<'_>>, ParseError> {
+        self.values(HeaderId::Contact).map(|value| Contact::parse(as_text(HeaderId::Contact, value)?)).collect()
+    }
+
+    pub fn routes(&self) -> Result<Vec<NameAddr<'_>>, ParseError> {
+        self.addrs(HeaderId::Route)
+    }
+
+    pub fn record_routes(&self) -> Result<Vec<NameAddr<'_>>, ParseError> {
+        self.addrs(HeaderId::RecordRoute)
+    }
+
+    /// All values of a header that is a list of addresses: Route, Record-Route, Path, Service-Route, P-Asserted-Identity …
+    pub fn addrs(&self, id: HeaderId) -> Result<Vec<NameAddr<'_>>, ParseError> {
+        self.values(id).map(|value| NameAddr::parse(id, as_text(id, value)?)).collect()
+    }
+
+    fn single_addr(&self, id: HeaderId) -> Result<NameAddr<'_>, ParseError> {
+        let value = self.header(id).ok_or(ParseError::Missing(id))?;
+        NameAddr::parse(id, as_text(id, value)?)
+    }
+
+    /// `Ok(None)` where there is none (then 70 is assumed, RFC 3261 §16.6 step 3).
+    pub fn max_forwards(&self) -> Result<Option<u8>, ParseError> {
+        self.number(HeaderId::MaxForwards, numbers::max_forwards, "not a number from 0 to 255")
+    }
+
+    /// Seconds; `Ok(None)` where there is none.
+    pub fn expires(&self) -> Result<Option<u32>, ParseError> {
+        self.number(HeaderId::Expires, numbers::delta_seconds, "not a number of seconds")
+    }
+
+    /// Octets; `Ok(None)` where there is none.
+    pub fn content_length(&self) -> Result<Option<usize>, ParseError> {
+        self.number(HeaderId::ContentLength, numbers::content_length, "not a number of octets")
+    }
+
+    /// Seconds; `None` where there is none or it cannot be read.
+    pub fn retry_after(&self) -> Option<u32> {
+        self.header(HeaderId::RetryAfter).and_then(numbers::leading_seconds)
+    }
+
+    fn number<T>(
+        &self,
+        id: HeaderId,
+        read: fn(&[u8]) -> Option<T>,
+        why: &'static str,
+    ) -> Result<Option<T>, ParseError> {
+        self.header(id).map(|value| read(value).ok_or(ParseError::Malformed { header: id, why })).transpose()
+    }
+}
+
+pub(super) fn as_text(id: HeaderId, octets: &[u8]) -> Result<&str, ParseError> {
+    std::str::from_utf8(octets).map(lex::trim_text).map_err(|_| ParseError::NotText(id))
+}

@@ -1,0 +1,28 @@
+//! The beacon: what the acting load manager says to all nodes each period, and at once on a change.
+
+use crate::ids::{BootId, Epoch, NodeId};
+use crate::placement::Inputs;
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Beacon {
+    /// The load manager's incarnation.
+    pub lm_boot: BootId,
+    /// A heartbeat counts by quoting it while it is fresh.
+    pub nonce: u64,
+    pub epoch: Epoch,
+    pub inputs: Inputs,
+    /// Of the array that the inputs give: a node that computes another raises an alarm.
+    pub digest: u64,
+    pub echoes: Vec<Echo>,
+    /// The load manager has just started and asks which placement the nodes stand under; epoch and inputs say nothing.
+    pub learning: bool,
+}
+
+/// A node's newest heartbeat that counted: its send time is where its lease begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Echo {
+    pub node: NodeId,
+    pub boot: BootId,
+    pub sequence: u64,
+}

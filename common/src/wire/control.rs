@@ -1,0 +1,21 @@
+//! What else is said on the control port.
+
+use crate::ids::{BootId, Epoch, NodeId};
+use crate::placement::Inputs;
+use serde::{Deserialize, Serialize};
+
+/// A node's answer to a beacon that is learning: the placement it has adopted, epoch 0 if none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    pub node: NodeId,
+    pub boot: BootId,
+    pub epoch: Epoch,
+    pub inputs: Inputs,
+}
+
+/// An agent's word that it has reaped this incarnation of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stopped {
+    pub node: NodeId,
+    pub boot: BootId,
+}

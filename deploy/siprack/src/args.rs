@@ -1,0 +1,220 @@
+//! The command line of `siprack`. Only what exists is shown; `serve` and `schema` are for the agent and for the build.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use common::config::Override;
+use std::path::PathBuf;
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done · 1 not ready, or it failed · 2 no rack answers, or wrong arguments · 69 the rack refused ·
+73 the state directory cannot be used · 75 another `siprack up` uses it · 78 the rack file, the key or the directory's
+identity is wrong · 98 a port is taken · 99 an address is not of this machine";
+
+#[derive(Debug, Parser)]
+#[command(name = "siprack", version, about = "A rack of SIP services behind one address: the agent and operator's tool", after_help = EXIT_CODES)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start the rack's services of this machine and keep them running (Ctrl-C ends all)
+    Up(Up),
+    /// Place a call between two built-in phones and print its SIP ladder
+    Try(Try),
+    /// Show what runs: services, states, levels; exit 0 when ready, 1 when not, 2 when no rack answers
+    Status(Asking),
+    /// Check a rack file: every mistake with line, key and what would be right
+    Check(Check),
+    /// Say which slot a Call-ID has, which nodes it belongs to, and who acts for it now
+    Explain(Explain),
+    /// Add, list or remove subscribers
+    #[command(subcommand)]
+    Subscriber(Subscriber),
+    /// Show who is registered, and where
+    Registrations(Registrations),
+    /// Add or replace many subscribers from a file: CSV lines `aor,password` or JSON lines {"aor","password"}
+    Import(Import),
+    /// Run one service (the agent does this)
+    #[command(hide = true)]
+    Serve(Serve),
+    /// Print the JSON Schema of the rack file
+    #[command(hide = true)]
+    Schema,
+}
+
+/// Which rack a command is about.
+#[derive(Clone, Debug, Args)]
+pub struct At {
+    /// State directory of the rack
+    #[arg(long, value_name = "DIR", default_value = "./siprack-data")]
+    pub data: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct Asking {
+    #[command(flatten)]
+    pub at: At,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Which rack file is meant.
+#[derive(Clone, Debug, Args)]
+pub struct Source {
+    /// Rack file (YAML); without it: the built-in demo rack on loopback
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Override a key of the rack file, such as listeners.0.port=5070 (may be repeated)
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<Override>,
+    /// Number of call-control nodes of a one-machine rack
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub nodes: Option<u16>,
+}
+
+#[derive(Debug, Args)]
+pub struct Up {
+    #[command(flatten)]
+    pub source: Source,
+    #[command(flatten)]
+    pub at: At,
+}
+
+#[derive(Debug, Args)]
+pub struct Try {
+    #[command(flatten)]
+    pub at: At,
+    /// Who calls; without it a phone of the rack file's `subscribers`
+    #[arg(long, value_name = "USER:PASSWORD", requires = "callee")]
+    pub caller: Option<Login>,
+    /// Who is called
+    #[arg(long, value_name = "USER:PASSWORD", requires = "caller")]
+    pub callee: Option<Login>,
+}
+
+/// A user's name and password, the latter hidden from debug output.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Login {
+    pub user: String,
+    pub password: String,
+}
+
+impl std::fmt::Debug for Login {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Login({}, password hidden)", self.user)
+    }
+}
+
+impl std::str::FromStr for Login {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            Some((user, password)) if !user.is_empty() => Ok(Login { user: user.into(), password: password.into() }),
+            _ => Err("write USER:PASSWORD, such as 1001:secret".into()),
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct Check {
+    #[command(flatten)]
+    pub source: Source,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Explain {
+    pub call_id: String,
+    #[command(flatten)]
+    pub asking: Asking,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Subscriber {
+    /// Add one
+    Add {
+        /// user@domain; a user alone is of the rack's default domain
+        aor: String,
+        #[arg(long, value_name = "PW")]
+        password: String,
+        #[command(flatten)]
+        asking: Asking,
+    },
+    /// List all
+    List {
+        #[command(flatten)]
+        asking: Asking,
+    },
+    /// Remove one together with its registrations
+    Remove {
+        /// user@domain; a user alone is of the rack's default domain
+        aor: String,
+        #[command(flatten)]
+        asking: Asking,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct Registrations {
+    /// Only how many addresses of record are registered
+    #[arg(long)]
+    pub count: bool,
+    #[command(flatten)]
+    pub asking: Asking,
+}
+
+#[derive(Debug, Args)]
+pub struct Import {
+    /// CSV or JSON lines; `-` reads standard input
+    pub file: PathBuf,
+    #[command(flatten)]
+    pub asking: Asking,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ServiceKind {
+    LmServer,
+    CcNode,
+    LocationServer,
+}
+
+#[derive(Debug, Args)]
+pub struct Serve {
+    pub kind: ServiceKind,
+    #[arg(long)]
+    pub id: u16,
+    /// Expanded rack, as the agent writes it
+    #[arg(long)]
+    pub rack_file: PathBuf,
+    #[arg(long)]
+    pub data: PathBuf,
+    #[arg(long)]
+    pub boot: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn help_shows_what_exists_and_nothing_else() {
+        let help = Arguments::command().render_help().to_string();
+        for word in ["up", "try", "status", "check", "explain", "subscriber", "registrations", "import"] {
+            assert!(help.lines().any(|l| l.trim_start().starts_with(&format!("{word} "))), "{word} is not in:\n{help}");
+        }
+        for word in ["serve", "schema", "drain", "top", "trace", "load", "drill"] {
+            assert!(!help.lines().any(|l| l.trim_start().starts_with(&format!("{word} "))), "{word} is in:\n{help}");
+        }
+    }
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,30 @@
+//! The agent of a host and the operator's tool: `siprack up` and everything an operator asks. Imports run downwards
+//! only: a module may use what stands above it here.
+//!
+//! 1. `failure`: how a command ends badly. `args`: the command line.
+//! 2. `ladder`, `phone`: the built-in phones and the picture of what they say.
+//! 3. `services`: what a rack consists of. `backoff`, `supervisor`: which child runs when. `readiness`: is it ready.
+//! 4. `explanation`, `identity`, `import_rows`, `try_plan`: small decisions of single commands.
+//! 5. `io`: processes, files, sockets, HTTP. The only place that touches the machine.
+
+pub mod failure;
+
+pub mod args;
+
+pub mod ladder;
+
+pub mod phone;
+
+pub mod services;
+
+pub mod backoff;
+pub mod supervisor;
+
+pub mod readiness;
+
+pub mod explanation;
+pub mod identity;
+pub mod import_rows;
+pub mod try_plan;
+
+pub mod io;

@@ -1,0 +1,161 @@
+//! One datagram and the table in, one verdict out. Pure: `io::forwarder` and the simulated rack call it. Neither
+//! [`ingress`] nor [`egress`] allocates, locks or parses a message beyond the scan.
+//!
+//! - [`ingress`]: from outside to a node: STUN is answered, SIP gets a PROXY header for the worker that has its call.
+//! - [`egress`]: from a node to the outside: the header is verified, the message leaves from the listener it names.
+//! - [`unavailable`]: off the hot path, what a request is told when no node is live.
+
+mod egress;
+mod reason;
+#[cfg(test)]
+mod tests;
+mod unavailable;
+
+pub use egress::{Outgoing, egress};
+pub use reason::DropReason;
+pub use unavailable::unavailable;
+
+use crate::table::Table;
+use common::call_hash::CallHash;
+use common::config::Rack;
+use common::ids::{BootId, ListenerId, NodeId, Plane, Transport};
+use common::keys::Keys;
+use common::sip::stun::RESPONSE_MAX;
+use common::sip::{ListenerName, Listeners, MethodKind, Scan, ScanError, Scanned, Start, scan};
+use common::token;
+use common::wire::proxy::{self, Direction, ProxyHeader};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// The payload of the largest IPv4 datagram; header and message together must fit.
+const DATAGRAM: usize = 65_507;
+
+/// What the packet path knows beside the table; it does not change while the process lives.
+#[derive(Clone)]
+pub struct Gate {
+    pub keys: Arc<Keys>,
+    /// Which names mean the VIP.
+    pub names: Listeners,
+    /// The listeners' own addresses, by `ListenerId`.
+    pub listeners: Vec<SocketAddr>,
+    /// This load manager's incarnation.
+    pub boot: BootId,
+}
+
+impl Gate {
+    /// `rack` is expanded. A listener is known by its address and by what it advertises.
+    pub fn new(rack: &Rack, keys: Arc<Keys>, boot: BootId) -> Gate {
+        let mut names = Vec::new();
+        for (_, listener) in rack.listeners() {
+            let own = [Some(listener.address.to_string()), listener.advertise.clone()];
+            names.extend(own.into_iter().flatten().map(|host| ListenerName {
+                host,
+                port: listener.port,
+                transport: listener.transport,
+            }));
+        }
+        let listeners = rack.listeners().map(|(_, listener)| listener.socket_address()).collect();
+        Gate { keys, names: Listeners::new(&names), listeners, boot }
+    }
+}
+
+/// What goes in front of a datagram, or the answer to it: a buffer that the caller keeps and every verdict overwrites.
+pub struct Scratch {
+    bytes: [u8; proxy::MAX],
+    length: usize,
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Scratch { bytes: [0; proxy::MAX], length: 0 }
+    }
+}
+
+impl Scratch {
+    pub fn written(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+}
+
+/// What is to be done with a datagram from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Send [`Scratch::written`] and the datagram, as one datagram, to this worker of this node, from this
+    /// plane's egress socket.
+    ToNode {
+        node: NodeId,
+        plane: Plane,
+        to: SocketAddr,
+        start: Start,
+    },
+    /// Send [`Scratch::written`] back to the source, from the listener.
+    Reply,
+    /// A request while no node is live: answer with [`unavailable`], off the hot path.
+    Unavailable,
+    /// Asks for nothing.
+    KeepAlive,
+    Drop(DropReason),
+}
+
+/// Judges one datagram from outside, which came in on `listener`.
+pub fn ingress(
+    gate: &Gate,
+    table: &Table,
+    datagram: &[u8],
+    source: SocketAddr,
+    listener: ListenerId,
+    scratch: &mut Scratch,
+) -> Verdict {
+    let scanned = match scan(datagram, &gate.names) {
+        Scan::Sip(scanned) => scanned,
+        Scan::KeepAlive => return Verdict::KeepAlive,
+        Scan::Stun(request) => {
+            let mut answer = [0; RESPONSE_MAX];
+            scratch.length = request.binding_success(source, &mut answer);
+            scratch.bytes[..scratch.length].copy_from_slice(&answer[..scratch.length]);
+            return Verdict::Reply;
+        }
+        Scan::Bad(ScanError::NotSip) => return Verdict::Drop(DropReason::NotSip),
+        Scan::Bad(ScanError::Stun) => return Verdict::Drop(DropReason::Stun),
+        Scan::Bad(ScanError::NoCallId) => return Verdict::Drop(DropReason::NoCallId),
+    };
+    let Some(&destination) = gate.listeners.get(usize::from(listener.0)) else {
+        return Verdict::Drop(DropReason::ListenerUnknown);
+    };
+    let Some((node, plane, to)) = choose(gate, table, &scanned) else {
+        return match scanned.start {
+            Start::Request(MethodKind::Ack) | Start::Response(_) => Verdict::Drop(DropReason::NoNode),
+            Start::Request(_) => Verdict::Unavailable,
+        };
+    };
+    let header = ProxyHeader {
+        source,
+        destination,
+        sender: NodeId(0),
+        boot: gate.boot,
+        epoch: table.epoch(),
+        listener,
+        transport: Transport::Udp,
+        connection: 0,
+        visited: Default::default(),
+        question: None,
+        direction: Direction::Ingress,
+    };
+    let (key_id, key) = gate.keys.plane.current();
+    scratch.length = header.write(key, key_id, scanned.call_id, &mut scratch.bytes);
+    if scratch.length + datagram.len() > DATAGRAM {
+        return Verdict::Drop(DropReason::TooBig);
+    }
+    Verdict::ToNode { node, plane, to, start: scanned.start }
+}
+
+/// The node that a valid token names, if it may still be given anything; else the owner of the Call-ID's slot.
+fn choose(gate: &Gate, table: &Table, scanned: &Scanned<'_>) -> Option<(NodeId, Plane, SocketAddr)> {
+    let call = CallHash::of(&gate.keys.placement, scanned.call_id);
+    let named = scanned
+        .token
+        .and_then(|sr| token::route(&gate.keys.token, sr, scanned.call_id))
+        .and_then(|node| table.named(node));
+    let reach = named.or_else(|| table.owner(call.slot(), scanned.creates_dialog))?;
+    Some((reach.node, reach.plane, reach.worker(call)?))
+}

@@ -1,0 +1,337 @@
+//! The judgement itself: datagrams in, epochs, tables and beacons out. One change or several that fall together make one
+//! new epoch.
+
+use super::learning::Learning;
+use super::nonces::Nonces;
+use super::refusal::Refusal;
+use super::servers::{Departure, Server, ServerTable, Wish};
+use super::status::{self, Phase, Status};
+use super::{Effect, Event, Input};
+use crate::table::Table;
+use bytes::Bytes;
+use common::config::Rack;
+use common::ids::{BootId, Epoch, Plane};
+use common::keys::Keys;
+use common::placement::Placement;
+use common::time::{Duration, Time};
+use common::wire::beacon::{Beacon, Echo};
+use common::wire::control::{Report, Stopped};
+use common::wire::frame::{self, FrameError, Message};
+use common::wire::heartbeat::{self, Heartbeat, HeartbeatError};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// A beacon later than this means that this process did not run: what it thinks of the nodes is worth nothing.
+const SLEPT: Duration = Duration::from_millis(150);
+/// On a change each node gets the beacon this many times at once.
+const COPIES: u32 = 3;
+/// A node of which nothing was heard for so long is polled by every tenth beacon only.
+const LONG_DEAD: Duration = Duration::from_secs(5);
+const SLOW_POLL: u64 = 10;
+
+/// What a load manager must be told at its start.
+pub struct Setup {
+    /// This load manager's id in the rack file.
+    pub id: u16,
+    /// Its incarnation.
+    pub boot: BootId,
+    /// Expanded.
+    pub rack: Arc<Rack>,
+    pub keys: Arc<Keys>,
+    /// Any 64 random bits, another for each incarnation.
+    pub nonce_seed: u64,
+}
+
+/// See the module. `handle` for each datagram, `tick` whenever `next_due` has come.
+pub struct Core {
+    boot: BootId,
+    keys: Arc<Keys>,
+    planes: Vec<Plane>,
+    period: Duration,
+    down_after: Duration,
+    suspect_after: Duration,
+    servers: ServerTable,
+    nonces: Nonces,
+    digest: u64,
+    table: Arc<Table>,
+    learning: Option<Learning>,
+    /// The highest epoch that anybody named.
+    heard_epoch: Epoch,
+    /// A standing or a plane changed: the packet path needs a new table though the epoch stands.
+    table_is_old: bool,
+    next_beacon: Time,
+    beacons: u64,
+    refused: [u64; Refusal::ALL.len()],
+    failovers: [u64; Departure::ALL.len()],
+}
+
+impl Core {
+    /// Starts by learning; call `tick` at once.
+    pub fn new(now: Time, setup: Setup) -> Core {
+        let planes: Vec<Plane> = setup
+            .rack
+            .load_manager(setup.id)
+            .map(|lm| lm.planes.iter().map(|(plane, _)| plane).collect())
+            .unwrap_or_default();
+        let own = [planes.contains(&Plane::A), planes.contains(&Plane::B)];
+        let beat = &setup.rack.heartbeat;
+        let table = Table::empty();
+        Core {
+            boot: setup.boot,
+            planes,
+            period: Duration::from_millis(u64::from(beat.period_ms)),
+            down_after: Duration::from_millis(u64::from(beat.down_after_ms)),
+            suspect_after: Duration::from_millis(u64::from(beat.suspect_after_ms)),
+            servers: ServerTable::new(&setup.rack, own),
+            nonces: Nonces::new(setup.nonce_seed),
+            digest: table.placement().digest(),
+            table: Arc::new(table),
+            learning: Some(Learning::new(now, None)),
+            heard_epoch: Epoch(0),
+            table_is_old: false,
+            next_beacon: now,
+            beacons: 0,
+            refused: [0; Refusal::ALL.len()],
+            failovers: [0; Departure::ALL.len()],
+            keys: setup.keys,
+        }
+    }
+
+    /// The table that was published last.
+    pub fn table(&self) -> &Arc<Table> {
+        &self.table
+    }
+
+    pub fn next_due(&self) -> Option<Time> {
+        if let Some(learning) = &self.learning {
+            return Some(self.next_beacon.min(learning.until()));
+        }
+        let down = self.servers.iter().filter_map(|s| s.down_at(self.down_after)).min();
+        Some(down.map_or(self.next_beacon, |down| down.min(self.next_beacon)))
+    }
+
+    pub fn handle(&mut self, now: Time, input: Input<'_>, out: &mut Vec<Effect>) {
+        if self.slept(now, out) {
+            return;
+        }
+        let Input::Datagram { from, bytes } = input;
+        match self.datagram(now, from, bytes, out) {
+            Ok(()) => self.settle(now, out),
+            // What is refused changes nothing, so a flood of it costs no judgement.
+            Err(why) => {
+                self.refused[why as usize] += 1;
+                // A copy that came late, or a node that has not heard our newest beacon yet, is every day's business.
+                if !matches!(why, Refusal::OldSequence | Refusal::StaleNonce) {
+                    out.push(Effect::Happened(Event::Refused { from, why }));
+                }
+            }
+        }
+    }
+
+    pub fn tick(&mut self, now: Time, out: &mut Vec<Effect>) {
+        if !self.slept(now, out) {
+            for server in self.servers.iter_mut() {
+                if server.choose_plane(now) {
+                    self.table_is_old = true;
+                    out.push(Effect::Happened(Event::PlaneChanged { node: server.node, plane: server.plane }));
+                }
+            }
+            self.settle(now, out);
+        }
+        if now >= self.next_beacon {
+            self.beacon(now, 1, out);
+        }
+    }
+
+    pub fn status(&self, now: Time) -> Status {
+        let phase = if self.learning.is_some() { Phase::Learning } else { Phase::Acting };
+        let nodes = status::nodes(&self.servers, &self.table, now, self.down_after, self.suspect_after);
+        Status {
+            phase,
+            epoch: self.table.epoch(),
+            digest: self.digest,
+            beacons: self.beacons,
+            nodes,
+            refused: self.refused,
+            failovers: self.failovers,
+        }
+    }
+
+    /// True if this process did not run for so long that it must learn anew.
+    fn slept(&mut self, now: Time, out: &mut Vec<Effect>) -> bool {
+        let late = now.since(self.next_beacon);
+        if late <= SLEPT {
+            return false;
+        }
+        let placement = self.table.placement();
+        let known = (placement.epoch() > Epoch(0)).then(|| (placement.epoch(), placement.inputs().clone()));
+        self.learning = Some(Learning::new(now, known));
+        self.next_beacon = now;
+        out.push(Effect::Happened(Event::Slept { late }));
+        out.push(Effect::DiscardQueued);
+        true
+    }
+
+    fn datagram(&mut self, now: Time, from: SocketAddr, bytes: &[u8], out: &mut Vec<Effect>) -> Result<(), Refusal> {
+        if heartbeat::is_heartbeat(bytes) {
+            let heartbeat = heartbeat::decode(bytes, &self.keys.plane, true).map_err(|e| match e {
+                HeartbeatError::Mac | HeartbeatError::UnknownKey(_) => Refusal::Mac,
+                _ => Refusal::Malformed,
+            })?;
+            return self.heartbeat(now, from, &heartbeat);
+        }
+        let message = frame::decode(bytes, &self.keys.plane).map_err(|e| match e {
+            FrameError::Mac | FrameError::UnknownKey(_) => Refusal::Mac,
+            _ => Refusal::Malformed,
+        })?;
+        match message {
+            Message::Report(report) => self.report(from, report, out),
+            Message::Stopped(stopped) => self.stopped(&stopped),
+            Message::Beacon(_) => Err(Refusal::OtherLoadManager),
+        }
+    }
+
+    fn heartbeat(&mut self, now: Time, from: SocketAddr, heartbeat: &Heartbeat) -> Result<(), Refusal> {
+        use super::incarnation::Judged;
+        let beat = heartbeat.v2.as_ref().ok_or(Refusal::Foreign)?;
+        let nonce_age = self.nonces.age(beat.beacon_nonce, now);
+        let server = self.servers.get_mut(heartbeat.node).ok_or(Refusal::UnknownNode)?;
+        let before = server.incarnation.as_ref().map(|i| i.state);
+        match server.hear(now, from, heartbeat.state, beat, nonce_age) {
+            Judged::Refused(why) => return Err(why),
+            Judged::Copy => return Ok(()),
+            Judged::Counts => {}
+        }
+        self.table_is_old |= before != Some(heartbeat.state);
+        self.heard_epoch = self.heard_epoch.max(beat.epoch);
+        if let Some(learning) = &mut self.learning
+            && beat.epoch == Epoch(0)
+        {
+            learning.has_nothing(heartbeat.node);
+        }
+        Ok(())
+    }
+
+    fn report(&mut self, from: SocketAddr, report: Report, out: &mut Vec<Effect>) -> Result<(), Refusal> {
+        let server = self.servers.get_mut(report.node).ok_or(Refusal::UnknownNode)?;
+        let known = [Plane::A, Plane::B].into_iter().filter_map(|plane| server.control(plane));
+        if !known.into_iter().any(|address| address.ip() == from.ip()) {
+            return Err(Refusal::WrongSource);
+        }
+        if server.is_retired(report.boot) {
+            return Err(Refusal::RetiredBoot);
+        }
+        self.heard_epoch = self.heard_epoch.max(report.epoch);
+        let ours = self.table.placement();
+        if let Some(learning) = &mut self.learning {
+            learning.report(report.node, report.epoch, report.inputs);
+        } else if report.epoch == ours.epoch() && report.inputs != *ours.inputs() {
+            out.push(Effect::Happened(Event::InputsDiffer { node: report.node, epoch: report.epoch }));
+        }
+        Ok(())
+    }
+
+    fn stopped(&mut self, stopped: &Stopped) -> Result<(), Refusal> {
+        self.servers.get_mut(stopped.node).ok_or(Refusal::UnknownNode)?.stopped(stopped.boot);
+        Ok(())
+    }
+
+    /// Ends the learning if it is over; then one new epoch if anything about the live set changed, or a new table under
+    /// the same epoch if only a standing or a plane did.
+    fn settle(&mut self, now: Time, out: &mut Vec<Effect>) {
+        let mut learned = false;
+        if let Some(learning) = self.learning.take_if(|l| l.is_over(now, self.servers.count())) {
+            let best = learning.into_best();
+            if let Some((epoch, inputs)) = &best {
+                self.heard_epoch = self.heard_epoch.max(*epoch);
+                self.servers.adopt(now, *epoch, inputs);
+            }
+            out.push(Effect::Happened(Event::Learned { from: best.map(|(epoch, _)| epoch) }));
+            learned = true;
+        }
+        if self.learning.is_some() {
+            return;
+        }
+        let down_after = self.down_after;
+        let wishes = self.servers.iter().any(|s| s.wish(now, down_after) != Wish::Nothing);
+        if learned || wishes || self.heard_epoch > self.table.epoch() {
+            self.next_epoch(now, out);
+        } else if self.table_is_old {
+            self.publish(self.table.placement().clone(), out);
+        }
+    }
+
+    fn next_epoch(&mut self, now: Time, out: &mut Vec<Effect>) {
+        let epoch = Epoch(self.table.epoch().max(self.heard_epoch).0.saturating_add(1));
+        self.heard_epoch = epoch;
+        for server in self.servers.iter_mut() {
+            match server.wish(now, self.down_after) {
+                Wish::Nothing => {}
+                Wish::Enter(boot) => {
+                    server.placed = Some(boot);
+                    out.push(Effect::Happened(Event::Entered { node: server.node, boot, epoch }));
+                }
+                Wish::Leave(boot, why) => {
+                    self.failovers[why as usize] += 1;
+                    leave(server, now, boot, why, epoch, out);
+                }
+            }
+        }
+        let placement = Placement::compute(&self.keys.placement, epoch, self.servers.inputs());
+        self.digest = placement.digest();
+        self.publish(Arc::new(placement), out);
+        self.beacon(now, COPIES, out);
+    }
+
+    fn publish(&mut self, placement: Arc<Placement>, out: &mut Vec<Effect>) {
+        self.table = Arc::new(Table::new(placement, self.servers.iter().map(Server::reach)));
+        self.table_is_old = false;
+        out.push(Effect::Publish(self.table.clone()));
+    }
+
+    /// The same beacon to every node on every plane, `copies` times.
+    fn beacon(&mut self, now: Time, copies: u32, out: &mut Vec<Effect>) {
+        let echoes = self.servers.iter().filter_map(|s| {
+            let incarnation = s.incarnation.as_ref().filter(|i| i.counted > 0)?;
+            Some(Echo { node: s.node, boot: incarnation.boot, sequence: incarnation.counted })
+        });
+        let beacon = Beacon {
+            lm_boot: self.boot,
+            nonce: self.nonces.issue(now),
+            epoch: self.table.epoch(),
+            inputs: self.table.placement().inputs().clone(),
+            digest: self.digest,
+            echoes: echoes.collect(),
+            learning: self.learning.is_some(),
+        };
+        let message = Message::Beacon(beacon);
+        self.beacons += 1;
+        // A pause is followed by one beacon, not by a burst.
+        self.next_beacon = (self.next_beacon + self.period).max(now + self.period / 2);
+        let everybody = copies > 1 || self.learning.is_some() || self.beacons.is_multiple_of(SLOW_POLL);
+        for _ in 0..copies {
+            for plane in &self.planes {
+                let bytes = Bytes::from(frame::encode(&message, &self.keys.plane, *plane));
+                for server in self.servers.iter() {
+                    let lives = server.last_sign.is_some_and(|at| now.since(at) < LONG_DEAD);
+                    if let Some(to) = server.control(*plane).filter(|_| everybody || lives) {
+                        out.push(Effect::Send { plane: *plane, to, bytes: bytes.clone() });
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn leave(server: &mut Server, now: Time, boot: BootId, why: Departure, epoch: Epoch, out: &mut Vec<Effect>) {
+    server.placed = None;
+    server.floor = epoch;
+    if why == Departure::NewIncarnation {
+        server.retire(boot);
+    }
+    out.push(Effect::Happened(Event::Left { node: server.node, boot, epoch, why }));
+    let unexplained = matches!(why, Departure::Silent | Departure::NewIncarnation);
+    if let Some(until) = unexplained.then(|| server.flapping.down(now, boot)).flatten() {
+        out.push(Effect::Happened(Event::HeldDown { node: server.node, until }));
+    }
+}

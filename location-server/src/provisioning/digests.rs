@@ -1,0 +1,29 @@
+//! The digests of a password that the log holds instead of it (HA1 of RFC 3261 §22 and RFC 8760). Used by the API and for
+//! the rack file's seeds.
+
+use common::location::{Aor, Subscriber};
+use md5::{Digest, Md5};
+use sha2::Sha256;
+
+/// The realm is the AOR's domain.
+pub fn subscriber(aor: Aor, password: &str) -> Subscriber {
+    let a1 = format!("{}:{}:{password}", aor.user(), aor.domain());
+    Subscriber { ha1_md5: Md5::digest(a1.as_bytes()).into(), ha1_sha256: Sha256::digest(a1.as_bytes()).into(), aor }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ha1_as_other_implementations_compute_it() {
+        let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+        let s = subscriber(Aor::new("1001", "rack.test"), "secret");
+        assert_eq!(hex(&s.ha1_md5), MD5_OF_1001);
+        assert_eq!(hex(&s.ha1_sha256), SHA256_OF_1001);
+    }
+
+    // printf 1001:rack.test:secret | md5sum, and | sha256sum
+    const MD5_OF_1001: &str = "81daca739787a4f7a5523b9ae9086eea";
+    const SHA256_OF_1001: &str = "4e758f3b0fd07f93f71771e2f23c3070554f9e775178c2348ff661012cf366f1";
+}

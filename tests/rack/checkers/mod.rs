@@ -1,0 +1,6 @@
+//! One promise a file. A checker reads what the wire carried and what the phones reported, never our own logs.
+
+pub mod accounting;
+pub mod quiet;
+pub mod replicas;
+pub mod ringing;

@@ -1,0 +1,315 @@
+//! A simulated call-control node: all of its pure cores, wired as its `io` wires them. A restart makes new ones: nothing
+//! but the configuration survives.
+
+use crate::hosts::location::{LocationHost, StreamEvent};
+use bytes::Bytes;
+use crate::network::Datagram;
+use cc_node::effect::{Cdr, Effect, Input, View};
+use cc_node::heartbeat::{Facts, Heart, HeartSetup};
+use cc_node::location::{Client, ClientEffect, ClientSetup, Replica, Writer};
+use cc_node::node::Node;
+use cc_node::outbox::Outbox;
+use cc_node::ownership::Ownership;
+use cc_node::station::NodeSetup;
+use common::config::{CcNode, Rack};
+use common::ids::{BootId, ListenerId, NodeId, Plane, Transport};
+use common::keys::Keys;
+use common::location::{Aor, Bindings, LogTime, Subscriber};
+use common::placement::Placement;
+use common::time::{Duration, Time, WallMillis};
+use common::sip::{Listeners, Scan, scan};
+use common::wire::frame::{self, Message};
+use common::wire::heartbeat;
+use common::wire::proxy::{self, Direction, ProxyHeader};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// How long a node waits before it opens its stream again.
+const RECONNECT_AFTER: Duration = Duration::from_millis(200);
+
+/// What leaves a node.
+pub enum Out {
+    /// A datagram for the load manager's egress port: a PROXY header and SIP for the outside.
+    Egress(Bytes),
+    /// A datagram for the load manager's control port.
+    Control(Bytes),
+    Cdr(Box<Cdr>),
+}
+
+pub struct NodeHost {
+    rack: Arc<Rack>,
+    keys: Arc<Keys>,
+    config: CcNode,
+    vip: Listeners,
+    /// None while it is dead.
+    alive: Option<Alive>,
+}
+
+/// One incarnation.
+struct Alive {
+    boot: BootId,
+    node: Node,
+    outbox: Outbox,
+    heart: Heart,
+    ownership: Ownership,
+    client: Client,
+    replica: Arc<Replica>,
+    ticks: u64,
+    reconnect_at: Option<Time>,
+}
+
+/// What the core reads: this node's own copies.
+struct OwnView<'a> {
+    replica: &'a Replica,
+    placement: &'a Placement,
+}
+
+impl View for OwnView<'_> {
+    fn bindings(&self, aor: &Aor) -> Option<Arc<Bindings>> {
+        self.replica.bindings(aor)
+    }
+
+    fn subscriber(&self, aor: &Aor) -> Option<Arc<Subscriber>> {
+        self.replica.subscriber(aor)
+    }
+
+    fn log_time(&self, now: Time) -> LogTime {
+        self.replica.log_time(now)
+    }
+
+    fn placement(&self) -> &Placement {
+        self.placement
+    }
+}
+
+impl NodeHost {
+    pub fn new(rack: Arc<Rack>, keys: Arc<Keys>, config: CcNode) -> NodeHost {
+        let vip = lm_server::forward::Gate::new(&rack, keys.clone(), BootId(0)).names;
+        NodeHost { rack, keys, config, vip, alive: None }
+    }
+
+    pub fn id(&self) -> NodeId {
+        self.config.id
+    }
+
+    pub fn is_up(&self) -> bool {
+        self.alive.is_some()
+    }
+
+    pub fn boot(&self) -> Option<BootId> {
+        self.alive.as_ref().map(|a| a.boot)
+    }
+
+    pub fn sip_address(&self) -> SocketAddr {
+        SocketAddr::new(self.config.planes.a, self.config.sip_port)
+    }
+
+    pub fn control_address(&self) -> SocketAddr {
+        SocketAddr::new(self.config.planes.a, self.config.control_port)
+    }
+
+    pub fn replica(&self) -> Option<&Arc<Replica>> {
+        self.alive.as_ref().map(|a| &a.replica)
+    }
+
+    pub fn start(&mut self, now: Time, boot: BootId) {
+        let config = &self.config;
+        let setup = NodeSetup { id: config.id, boot, worker: 0, rack: self.rack.clone(), keys: self.keys.clone() };
+        let heart = HeartSetup {
+            node: config.id,
+            boot,
+            sip_port: config.sip_port,
+            workers: 1,
+            class: config.class,
+            domain: config.failure_domain(),
+            period: Duration::from_millis(50),
+        };
+        let writer = Writer::new(&self.keys);
+        let replica = writer.replica().clone();
+        self.alive = Some(Alive {
+            boot,
+            node: Node::new(setup),
+            outbox: Outbox::unprotected(),
+            heart: Heart::new(heart, now),
+            ownership: Ownership::new(config.id, boot, self.keys.placement),
+            client: Client::new(ClientSetup::new(config.id, boot), writer),
+            replica,
+            ticks: 0,
+            reconnect_at: Some(now),
+        });
+    }
+
+    pub fn kill(&mut self) {
+        self.alive = None;
+    }
+
+    pub fn next_due(&self) -> Option<Time> {
+        let alive = self.alive.as_ref()?;
+        let client = alive.client.next_due();
+        [Some(alive.heart.next_due()), alive.node.next_due(), client, alive.reconnect_at].into_iter().flatten().min()
+    }
+
+    /// A datagram came in on the plane.
+    pub fn receive(&mut self, now: Time, wall: WallMillis, datagram: &Datagram, location: &mut LocationHost) -> Vec<Out> {
+        if datagram.to == self.control_address() {
+            return self.control(&datagram.bytes);
+        }
+        // What `io` does before a worker's core sees it: the MAC, the direction, the strip.
+        let read = ProxyHeader::read(&datagram.bytes, &self.keys.plane, |message| call_id(&self.vip, message));
+        let Ok((header, offset)) = read else { return Vec::new() };
+        if header.direction != Direction::Ingress {
+            return Vec::new();
+        }
+        let message = datagram.bytes.slice(offset..);
+        self.drive(now, wall, Some(Input::Datagram { header, message }), location)
+    }
+
+    /// A beacon came in.
+    fn control(&mut self, bytes: &[u8]) -> Vec<Out> {
+        let Some(alive) = &mut self.alive else { return Vec::new() };
+        let Ok(Message::Beacon(beacon)) = frame::decode(bytes, &self.keys.plane) else { return Vec::new() };
+        alive.heart.beacon(&beacon);
+        alive.ownership.hear(&beacon);
+        if !beacon.learning {
+            return Vec::new();
+        }
+        let report = Message::Report(alive.ownership.report());
+        vec![Out::Control(frame::encode(&report, &self.keys.plane, Plane::A).into())]
+    }
+
+    pub fn stream(&mut self, now: Time, wall: WallMillis, event: StreamEvent, location: &mut LocationHost) -> Vec<Out> {
+        let Some(alive) = &mut self.alive else { return Vec::new() };
+        let mut effects = Vec::new();
+        match event {
+            StreamEvent::Frame(frame) => alive.client.handle(now, frame, &mut effects),
+            StreamEvent::Broken => {
+                alive.client.disconnected(now);
+                alive.reconnect_at = Some(now + RECONNECT_AFTER);
+            }
+        }
+        self.client_effects(now, wall, effects, location)
+    }
+
+    pub fn tick(&mut self, now: Time, wall: WallMillis, location: &mut LocationHost) -> Vec<Out> {
+        let mut out = self.drive(now, wall, None, location);
+        let Some(alive) = &mut self.alive else { return out };
+        if alive.heart.next_due() <= now {
+            // An idle worker ticks before each heartbeat.
+            alive.ticks += 1;
+            let status = alive.client.status();
+            let facts = Facts {
+                level_once: alive.client.was_level(),
+                epoch: alive.ownership.placement().epoch(),
+                history: status.history,
+                level: status.level,
+                location_sum: status.sum,
+                admit: u16::MAX,
+                ..Facts::default()
+            };
+            let heartbeat = alive.heart.beat(now, &[alive.ticks], &facts);
+            out.push(Out::Control(heartbeat::encode(&heartbeat, &self.keys.plane).into()));
+        }
+        let mut effects = Vec::new();
+        if alive.reconnect_at.is_some_and(|at| at <= now) {
+            alive.reconnect_at = (!location.connect(self.config.id)).then_some(now + RECONNECT_AFTER);
+            if alive.reconnect_at.is_none() {
+                alive.client.connected(now, &mut effects);
+            }
+        }
+        alive.client.tick(now, &mut effects);
+        out.extend(self.client_effects(now, wall, effects, location));
+        out
+    }
+
+    fn client_effects(&mut self, now: Time, wall: WallMillis, effects: Vec<ClientEffect>, location: &mut LocationHost) -> Vec<Out> {
+        let mut out = Vec::new();
+        for effect in effects {
+            match effect {
+                ClientEffect::Send(frame) => location.send(now, self.config.id, frame),
+                ClientEffect::Answer { ask, outcome, .. } => {
+                    out.extend(self.drive(now, wall, Some(Input::Location { ask, outcome }), location));
+                }
+                ClientEffect::Reconnect { .. } => {
+                    location.disconnect(self.config.id);
+                    if let Some(alive) = &mut self.alive {
+                        alive.client.disconnected(now);
+                        alive.reconnect_at = Some(now + RECONNECT_AFTER);
+                    }
+                }
+            }
+        }
+        out
+    }
+
+    /// Hands the core an input (or its due timers) and carries out what it wants.
+    fn drive(&mut self, now: Time, wall: WallMillis, input: Option<Input>, location: &mut LocationHost) -> Vec<Out> {
+        let Some(alive) = &mut self.alive else { return Vec::new() };
+        let (boot, placement) = (alive.boot, alive.ownership.placement().clone());
+        let view = OwnView { replica: &alive.replica, placement: &placement };
+        let mut effects = Vec::new();
+        match input {
+            Some(input) => alive.node.handle(now, wall, &view, input, &mut effects),
+            None => alive.node.tick(now, wall, &view, &mut effects),
+        }
+        let mut released = Vec::new();
+        for effect in effects {
+            alive.outbox.take(effect, &mut released);
+        }
+        let (mut out, mut asks) = (Vec::new(), Vec::new());
+        for effect in released {
+            match effect {
+                Effect::Send { listener, to, transport, bytes, .. } => {
+                    let way = Way { boot, placement: &placement, listener, to, transport };
+                    out.extend(self.egress(way, &bytes).map(Out::Egress));
+                }
+                Effect::Location { ask, key, command } => {
+                    if let Some(alive) = &mut self.alive {
+                        alive.client.ask(now, 0, ask, key, command, &mut asks);
+                    }
+                }
+                Effect::Cdr(cdr) => out.push(Out::Cdr(Box::new(cdr))),
+                Effect::Journal(_) => {}
+            }
+        }
+        out.extend(self.client_effects(now, wall, asks, location));
+        out
+    }
+
+    /// The PROXY header and the message, as `io` sends them to the load manager.
+    fn egress(&self, way: Way<'_>, message: &Bytes) -> Option<Bytes> {
+        let source = self.rack.listeners.get(usize::from(way.listener.0))?.socket_address();
+        let header = ProxyHeader {
+            source,
+            destination: way.to,
+            sender: self.config.id,
+            boot: way.boot,
+            epoch: way.placement.epoch(),
+            listener: way.listener,
+            transport: way.transport,
+            connection: 0,
+            visited: Default::default(),
+            question: None,
+            direction: Direction::Egress,
+        };
+        let mut head = [0; proxy::MAX];
+        let (id, key) = self.keys.plane.current();
+        let length = header.write(key, id, call_id(&self.vip, message)?, &mut head);
+        Some([&head[..length], message].concat().into())
+    }
+}
+
+/// How a message leaves.
+struct Way<'a> {
+    boot: BootId,
+    placement: &'a Placement,
+    listener: ListenerId,
+    to: SocketAddr,
+    transport: Transport,
+}
+
+fn call_id<'m>(vip: &Listeners, message: &'m [u8]) -> Option<&'m [u8]> {
+    match scan(message, vip) {
+        Scan::Sip(scanned) => Some(scanned.call_id),
+        _ => None,
+    }
+}

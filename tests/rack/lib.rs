@@ -1,0 +1,16 @@
+//! The simulated rack: the pure cores of load manager, nodes, location server and phones in one process, under one
+//! virtual clock and one seed. Each simulated host has its own copy of everything it has heard; the network between
+//! them delays, loses (heartbeats too), doubles and reorders. The same seed gives the same run.
+//!
+//! Order: `chance` → `network`, `nat` → `hosts` → `simulation` → `checkers`.
+
+pub mod chance;
+pub mod network;
+
+pub mod nat;
+
+pub mod hosts;
+
+pub mod simulation;
+
+pub mod checkers;

@@ -1,0 +1,153 @@
+//! The simulated network: it delays, loses, doubles and reorders datagrams by one seed, and it can strike a chosen
+//! datagram. Streams (the location push) are ordered and lossless, as TCP is, but they are delayed and they break.
+
+use crate::chance::Chance;
+use bytes::Bytes;
+use common::time::{Duration, Time};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+/// How datagrams fare. Applies to every datagram, heartbeats included.
+#[derive(Clone, Copy, Debug)]
+pub struct Conditions {
+    /// One-way delay, drawn between these.
+    pub delay: (Duration, Duration),
+    /// Probabilities, 0 to 1.
+    pub loss: f64,
+    pub duplication: f64,
+    /// A reordered datagram waits up to 20 ms longer.
+    pub reordering: f64,
+}
+
+impl Conditions {
+    /// A quiet LAN.
+    pub const CLEAN: Conditions =
+        Conditions { delay: (Duration::from_micros(200), Duration::from_micros(400)), loss: 0.0, duplication: 0.0, reordering: 0.0 };
+}
+
+/// Strikes the n-th SIP datagram of the run, counted from 0 over everything that carries SIP, outside and inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strike {
+    Lose(u64),
+    Double(u64),
+}
+
+#[derive(Clone, Debug)]
+pub struct Datagram {
+    pub from: SocketAddr,
+    pub to: SocketAddr,
+    pub bytes: Bytes,
+}
+
+/// What is under way, in the order of arrival.
+pub struct Network {
+    conditions: Conditions,
+    strike: Option<Strike>,
+    sip_datagrams: u64,
+    under_way: BTreeMap<(Time, u64), Datagram>,
+    sequence: u64,
+    /// Hosts whose datagrams vanish, both ways: a pulled cable or a dead machine.
+    cut: Vec<std::net::IpAddr>,
+}
+
+impl Network {
+    pub fn new(conditions: Conditions) -> Network {
+        Network { conditions, strike: None, sip_datagrams: 0, under_way: BTreeMap::new(), sequence: 0, cut: Vec::new() }
+    }
+
+    pub fn set_conditions(&mut self, conditions: Conditions) {
+        self.conditions = conditions;
+    }
+
+    /// Strikes are counted from now on.
+    pub fn set_strike(&mut self, strike: Strike) {
+        self.sip_datagrams = 0;
+        self.strike = Some(strike);
+    }
+
+    /// How many datagrams with SIP were sent since the strike was set (or since the start).
+    pub fn sip_datagrams(&self) -> u64 {
+        self.sip_datagrams
+    }
+
+    pub fn cut(&mut self, host: std::net::IpAddr) {
+        self.cut.push(host);
+    }
+
+    pub fn mend(&mut self, host: std::net::IpAddr) {
+        self.cut.retain(|h| *h != host);
+    }
+
+    /// Sends one datagram. `carries_sip` tells heartbeats from SIP, for strikes. False if it was lost at once.
+    pub fn send(&mut self, now: Time, chance: &mut Chance, datagram: Datagram, carries_sip: bool) -> bool {
+        let mut copies = if chance.happens(self.conditions.loss) { 0 } else { 1 };
+        if copies == 1 && chance.happens(self.conditions.duplication) {
+            copies = 2;
+        }
+        if carries_sip {
+            match self.strike {
+                Some(Strike::Lose(n)) if n == self.sip_datagrams => copies = 0,
+                Some(Strike::Double(n)) if n == self.sip_datagrams => copies = 2,
+                _ => {}
+            }
+            self.sip_datagrams += 1;
+        }
+        if self.cut.contains(&datagram.from.ip()) || self.cut.contains(&datagram.to.ip()) {
+            copies = 0;
+        }
+        for _ in 0..copies {
+            let (low, high) = self.conditions.delay;
+            let mut delay = chance.between(low.as_micros() as u64, high.as_micros() as u64);
+            if chance.happens(self.conditions.reordering) {
+                delay += chance.between(0, 20_000);
+            }
+            self.sequence += 1;
+            self.under_way.insert((now + Duration::from_micros(delay), self.sequence), datagram.clone());
+        }
+        copies > 0
+    }
+
+    pub fn next_arrival(&self) -> Option<Time> {
+        self.under_way.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// The next datagram that has arrived by `now`.
+    pub fn arrive(&mut self, now: Time) -> Option<Datagram> {
+        if self.next_arrival()? > now {
+            return None;
+        }
+        self.under_way.pop_first().map(|(_, datagram)| datagram)
+    }
+}
+
+/// Frames of one direction of a stream: ordered, lossless, delayed.
+pub struct Pipe<T> {
+    delay: Duration,
+    frames: std::collections::VecDeque<(Time, T)>,
+}
+
+impl<T> Pipe<T> {
+    pub fn new(delay: Duration) -> Pipe<T> {
+        Pipe { delay, frames: std::collections::VecDeque::new() }
+    }
+
+    pub fn send(&mut self, now: Time, frame: T) {
+        self.frames.push_back((now + self.delay, frame));
+    }
+
+    pub fn next_arrival(&self) -> Option<Time> {
+        self.frames.front().map(|(at, _)| *at)
+    }
+
+    pub fn arrive(&mut self, now: Time) -> Option<T> {
+        if self.next_arrival()? > now {
+            return None;
+        }
+        self.frames.pop_front().map(|(_, frame)| frame)
+    }
+
+    /// The connection broke: what was under way is gone.
+    pub fn reset(&mut self) {
+        self.frames.clear();
+    }
+}

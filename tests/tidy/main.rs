@@ -1,0 +1,9 @@
+//! The keeper of style: what the house rules say about the tree is checked here, file by file, so that nobody has to
+//! remember it in a review.
+
+mod imports;
+mod metrics;
+mod purity;
+mod rooms;
+mod sources;
+mod words;

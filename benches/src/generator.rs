@@ -92,7 +92,12 @@ impl Generator {
     }
 
     /// Keeps `window` transactions open until `count` have ended; what is silent for 3 s has failed.
-    fn closed_loop(&mut self, count: u64, window: u64, start: &dyn Fn(&mut Generator, u64) -> std::io::Result<()>) -> std::io::Result<Tally> {
+    fn closed_loop(
+        &mut self,
+        count: u64,
+        window: u64,
+        start: &dyn Fn(&mut Generator, u64) -> std::io::Result<()>,
+    ) -> std::io::Result<Tally> {
         self.tally = Tally::default();
         let mut started = 0;
         let mut heard = Instant::now();

@@ -59,7 +59,10 @@ fn rack(data: &std::path::Path, vip: SocketAddr, domain: &str, count: u64, windo
     let pids = |kind: &str| -> Vec<u32> { services.iter().filter(|(k, _)| k == kind).map(|(_, pid)| *pid).collect() };
     let (lm, nodes) = (pids("lm-server"), pids("cc-node"));
     if lm.is_empty() || nodes.is_empty() {
-        return Err(format!("no rack answers on {}: start one with `siprack up --config deploy/config/bench.yaml`", data.display()));
+        return Err(format!(
+            "no rack answers on {}: start one with `siprack up --config deploy/config/bench.yaml`",
+            data.display()
+        ));
     }
     println!("{:<34} {:>10} {:>8} {:>14} {:>14}", "work", "count", "failed", "lm-server", "cc-nodes");
     measure_relay(count, window)?;
@@ -71,12 +74,30 @@ fn rack(data: &std::path::Path, vip: SocketAddr, domain: &str, count: u64, windo
     let tally = generator.options(domain, count, window).map_err(|e| e.to_string())?;
     let after = (cpu_of(&lm)?, cpu_of(&nodes)?);
     let messages = tally.datagrams_sent + tally.datagrams_received;
-    row("OPTIONS, a message (in or out)", messages, tally.failed, micros(after.0 - before.0, messages), micros(after.1 - before.1, messages));
+    row(
+        "OPTIONS, a message (in or out)",
+        messages,
+        tally.failed,
+        micros(after.0 - before.0, messages),
+        micros(after.1 - before.1, messages),
+    );
     let tally = generator.calls(domain, count / 10, window).map_err(|e| e.to_string())?;
     let last = (cpu_of(&lm)?, cpu_of(&nodes)?);
     let messages = tally.datagrams_sent + tally.datagrams_received;
-    row("a whole proxied call", tally.finished, tally.failed, micros(last.0 - after.0, tally.finished), micros(last.1 - after.1, tally.finished));
-    row("  of which a message", messages, tally.failed, micros(last.0 - after.0, messages), micros(last.1 - after.1, messages));
+    row(
+        "a whole proxied call",
+        tally.finished,
+        tally.failed,
+        micros(last.0 - after.0, tally.finished),
+        micros(last.1 - after.1, tally.finished),
+    );
+    row(
+        "  of which a message",
+        messages,
+        tally.failed,
+        micros(last.0 - after.0, messages),
+        micros(last.1 - after.1, messages),
+    );
     Ok(())
 }
 
@@ -97,7 +118,13 @@ fn measure_relay(count: u64, window: u64) -> Result<(), String> {
     let _ = child.kill();
     let _ = child.wait();
     let (tally, used) = measured.map_err(|e| e.to_string())?;
-    row("plain relay, 845 octets, a message", tally.finished, tally.failed, micros(used, tally.finished), String::new());
+    row(
+        "plain relay, 845 octets, a message",
+        tally.finished,
+        tally.failed,
+        micros(used, tally.finished),
+        String::new(),
+    );
     Ok(())
 }
 
@@ -119,7 +146,8 @@ fn services(data: &std::path::Path) -> Result<Vec<(String, u32)>, String> {
     let siprack = own.with_file_name("siprack");
     let output = Command::new(&siprack).args(["status", "--json", "--data"]).arg(data).output();
     let output = output.map_err(|e| format!("{}: {e} (build it: cargo build --release)", siprack.display()))?;
-    let status: serde_json::Value = serde_json::from_slice(&output.stdout).map_err(|e| format!("no rack answers on {}: {e}", data.display()))?;
+    let status: serde_json::Value =
+        serde_json::from_slice(&output.stdout).map_err(|e| format!("no rack answers on {}: {e}", data.display()))?;
     let services = status["services"].as_array().into_iter().flatten();
     Ok(services.filter_map(|s| Some((s["kind"].as_str()?.to_string(), s["pid"].as_u64()? as u32))).collect())
 }

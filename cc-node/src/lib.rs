@@ -6,7 +6,7 @@
 //! 1. `record`, `cdr`, `effect`: what the journal holds, the call detail record, what goes in and comes out of a worker.
 //! 2. `stats`, `turn`, `station`, `outbox`: a worker's counters, one input's worth of work, what the worker knows for
 //!    good, what waits for a record's ack.
-//! 3. `auth`, `registrar`, `location`: who is it, where are users, the replica and its stream.
+//! 3. `location`, `auth`, `registrar`: the replica and its stream, who is it, where are users.
 //! 4. `heartbeat`, `ownership`: this node's sign of life, and the placement it has adopted.
 //! 5. `transaction`: the four machines of RFC 3261 §17 with RFC 6026, and their table.
 //! 6. `call`: calls and their dialogs, record numbers, CDRs.
@@ -29,11 +29,11 @@ pub mod station;
 
 pub mod outbox;
 
+pub mod location;
+
 pub mod auth;
 
 pub mod registrar;
-
-pub mod location;
 
 pub mod heartbeat;
 

@@ -83,7 +83,8 @@ pub fn is_ours(branch: &str) -> bool {
 /// The loop part of a branch with our shape.
 pub fn loop_part(branch: &str) -> Option<&str> {
     let rest = branch.strip_prefix(MAGIC)?.strip_prefix(VERSION)?;
-    let shaped = rest.len() == TRANSACTION + LOOP && rest.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    let shaped =
+        rest.len() == TRANSACTION + LOOP && rest.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
     shaped.then(|| &rest[TRANSACTION..])
 }
 

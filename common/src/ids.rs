@@ -83,6 +83,8 @@ impl Transport {
     }
 
     pub fn from_u8(n: u8) -> Option<Self> {
-        [Transport::Udp, Transport::Tcp, Transport::Tls, Transport::Ws, Transport::Wss].into_iter().find(|t| *t as u8 == n)
+        [Transport::Udp, Transport::Tcp, Transport::Tls, Transport::Ws, Transport::Wss]
+            .into_iter()
+            .find(|t| *t as u8 == n)
     }
 }

@@ -58,6 +58,21 @@ impl<K> KeyRing<K> {
         KeyRing { current: id, keys: vec![(id, key)] }
     }
 
+    /// A further key that verifies; with a newer one as the current key, the old one still does.
+    pub fn with(mut self, id: u8, key: K) -> KeyRing<K> {
+        self.keys.retain(|(i, _)| *i != id);
+        self.keys.push((id, key));
+        self
+    }
+
+    /// Writes with this id from now on, if there is such a key.
+    pub fn turn_to(mut self, id: u8) -> KeyRing<K> {
+        if self.get(id).is_some() {
+            self.current = id;
+        }
+        self
+    }
+
     pub fn current(&self) -> (u8, &K) {
         let at = self.keys.iter().position(|(id, _)| *id == self.current).unwrap_or(0);
         (self.keys[at].0, &self.keys[at].1)

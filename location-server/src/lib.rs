@@ -11,13 +11,21 @@
 //! 8. `io`: files, sockets, threads, the admin port. The only place that touches the machine.
 
 pub mod clock;
-pub mod inbox;
-pub mod io;
-pub mod log;
-pub mod provisioning;
-pub mod replicate;
-pub mod seeds;
-pub mod server;
+
 pub mod store;
+
+pub mod log;
+
+pub mod replicate;
+
+pub mod server;
+
+pub mod inbox;
+
+pub mod provisioning;
+pub mod seeds;
+
+pub mod io;
+
 #[cfg(test)]
 mod testing;

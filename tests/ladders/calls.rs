@@ -3,7 +3,7 @@
 
 use crate::{call, hang_up, must, register, two_phones};
 use common::time::Duration;
-use rack::simulation::Simulation;
+use simulated_rack::simulation::Simulation;
 use siprack::phone::{Event, Order, Pickup};
 
 #[test]
@@ -105,8 +105,10 @@ fn not_registered_is_480_and_unknown_is_404() {
     let a = s.phone("1001", Pickup::Never);
     for (user, status) in [("1003", 480), ("4711", 404)] {
         s.order(a, Order::Call { to: user.to_string() });
-        must(&mut s, 5, "refused", |s| s.saw(a, |e| matches!(e, Event::Refused { status: seen, .. } if *seen == status)))
-            .unwrap_or_else(|e| panic!("{e}"));
+        must(&mut s, 5, "refused", |s| {
+            s.saw(a, |e| matches!(e, Event::Refused { status: seen, .. } if *seen == status))
+        })
+        .unwrap_or_else(|e| panic!("{e}"));
     }
 }
 
@@ -115,7 +117,8 @@ fn a_foreign_domain_without_a_route_is_not_relayed() {
     let mut s = Simulation::new(17);
     let a = s.phone("1001", Pickup::Never);
     s.order(a, Order::Call { to: "sip:bob@elsewhere.example".to_string() });
-    must(&mut s, 5, "403", |s| s.saw(a, |e| matches!(e, Event::Refused { status: 403, .. }))).unwrap_or_else(|e| panic!("{e}"));
+    must(&mut s, 5, "403", |s| s.saw(a, |e| matches!(e, Event::Refused { status: 403, .. })))
+        .unwrap_or_else(|e| panic!("{e}"));
 }
 
 #[test]
@@ -123,7 +126,8 @@ fn options_to_the_rack_itself() {
     let mut s = Simulation::new(18);
     let a = s.phone("1001", Pickup::Never);
     s.order(a, Order::Options);
-    must(&mut s, 5, "200", |s| s.saw(a, |e| *e == Event::OptionsAnswered { status: 200 })).unwrap_or_else(|e| panic!("{e}"));
+    must(&mut s, 5, "200", |s| s.saw(a, |e| *e == Event::OptionsAnswered { status: 200 }))
+        .unwrap_or_else(|e| panic!("{e}"));
 }
 
 #[test]

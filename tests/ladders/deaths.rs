@@ -4,7 +4,7 @@
 use crate::{call, hang_up, must, two_phones, under_every_seed};
 use common::ids::Slot;
 use common::time::Duration;
-use rack::simulation::Simulation;
+use simulated_rack::simulation::Simulation;
 use siprack::phone::{Event, Order};
 
 #[test]

@@ -3,9 +3,9 @@
 
 use crate::{call, hang_up, register, two_phones, under_every_seed};
 use common::time::Duration;
-use rack::checkers::{accounting, quiet, replicas, ringing};
-use rack::network::{Conditions, Strike};
-use rack::simulation::{PhoneId, Simulation};
+use simulated_rack::checkers::{accounting, quiet, replicas, ringing};
+use simulated_rack::network::{Conditions, Strike};
+use simulated_rack::simulation::{PhoneId, Simulation};
 use siprack::phone::{Event, Pickup};
 
 /// Register, call, talk, hang up; how many SIP datagrams that took.
@@ -20,7 +20,10 @@ fn whole_call(s: &mut Simulation) -> Result<(PhoneId, PhoneId), String> {
 
 /// One ring, one CDR, nothing said by the rack that ends a call.
 fn rang_once_and_charged_once(s: &Simulation, b: PhoneId) -> Result<(), String> {
-    let calls: Vec<String> = s.events(b).filter_map(|e| if let Event::Incoming { call_id, .. } = e { Some(call_id.clone()) } else { None }).collect();
+    let calls: Vec<String> = s
+        .events(b)
+        .filter_map(|e| if let Event::Incoming { call_id, .. } = e { Some(call_id.clone()) } else { None })
+        .collect();
     if calls.len() != 1 {
         return Err(format!("rang {} times\n{}", calls.len(), s.story()));
     }

@@ -1,6 +1,8 @@
 //! The ladders: what a call looks like on the wire, told by phones on a simulated rack. A failing one prints its ladder
 //! and its seed.
 
+#![allow(clippy::disallowed_methods, reason = "how many seeds, and new ones, come from the environment and the clock")]
+
 mod calls;
 mod deaths;
 mod faults;
@@ -8,7 +10,7 @@ mod nat;
 mod registration;
 
 use common::time::Duration;
-use rack::simulation::{PhoneId, Simulation};
+use simulated_rack::simulation::{PhoneId, Simulation};
 use siprack::phone::{Event, Order, Pickup};
 
 /// Seeds of a test: as many fixed ones as `SIPRACK_FIXED_SEEDS` says (200), so that a run is the same everywhere, and

@@ -2,7 +2,7 @@
 
 use crate::{call, hang_up, must, register};
 use common::time::Duration;
-use rack::simulation::{PhoneId, Simulation};
+use simulated_rack::simulation::{PhoneId, Simulation};
 use siprack::phone::{Event, Order, Pickup};
 
 fn a_call(seed: u64, caller_behind: bool, callee_behind: bool) {
@@ -17,7 +17,9 @@ fn a_call(seed: u64, caller_behind: bool, callee_behind: bool) {
             let id = call(s, a, b, "1002")?;
             s.order(who, Order::Reinvite { call_id: id.clone() });
             let ours = id.clone();
-            must(s, 5, "re-INVITE through the NAT", move |s| s.saw(other, |e| *e == Event::ReinvitedByPeer { call_id: ours.clone() }))?;
+            must(s, 5, "re-INVITE through the NAT", move |s| {
+                s.saw(other, |e| *e == Event::ReinvitedByPeer { call_id: ours.clone() })
+            })?;
             s.run_for(Duration::from_secs(1));
             hang_up(s, who, other, &id)?;
         }

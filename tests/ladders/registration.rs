@@ -3,8 +3,8 @@
 use crate::{must, register};
 use common::location::Aor;
 use common::time::Duration;
-use rack::checkers::replicas;
-use rack::simulation::Simulation;
+use simulated_rack::checkers::replicas;
+use simulated_rack::simulation::Simulation;
 use siprack::phone::{Event, Order, Pickup};
 
 #[test]
@@ -26,10 +26,15 @@ fn a_removed_contact_is_gone_everywhere() {
     let a = s.phone("1001", Pickup::Never);
     register(&mut s, a).unwrap_or_else(|e| panic!("{e}"));
     s.order(a, Order::Register { expires_s: 0 });
-    must(&mut s, 5, "an empty set", |s| s.saw(a, |e| *e == Event::Registered { contacts: 0 })).unwrap_or_else(|e| panic!("{e}"));
+    must(&mut s, 5, "an empty set", |s| s.saw(a, |e| *e == Event::Registered { contacts: 0 }))
+        .unwrap_or_else(|e| panic!("{e}"));
     s.run_for(Duration::from_millis(10));
     for node in s.nodes() {
-        assert!(node.replica().and_then(|r| r.bindings(&Aor::new("1001", "rack.test"))).is_none(), "node {}", node.id());
+        assert!(
+            node.replica().and_then(|r| r.bindings(&Aor::new("1001", "rack.test"))).is_none(),
+            "node {}",
+            node.id()
+        );
     }
     assert_sums_equal(&s);
 }
@@ -64,10 +69,15 @@ fn a_binding_expires_by_log_time_everywhere() {
     let mut s = Simulation::new(5);
     let a = s.phone("1001", Pickup::Never);
     s.order(a, Order::Register { expires_s: 60 });
-    must(&mut s, 5, "registered", |s| s.saw(a, |e| matches!(e, Event::Registered { .. }))).unwrap_or_else(|e| panic!("{e}"));
+    must(&mut s, 5, "registered", |s| s.saw(a, |e| matches!(e, Event::Registered { .. })))
+        .unwrap_or_else(|e| panic!("{e}"));
     s.run_for(Duration::from_secs(62));
     for node in s.nodes() {
-        assert!(node.replica().and_then(|r| r.bindings(&Aor::new("1001", "rack.test"))).is_none(), "node {}", node.id());
+        assert!(
+            node.replica().and_then(|r| r.bindings(&Aor::new("1001", "rack.test"))).is_none(),
+            "node {}",
+            node.id()
+        );
     }
     assert_sums_equal(&s);
 }

@@ -25,7 +25,9 @@ impl Baresip {
              audio_player aubridge,dummy\nmodule g711.so\nmodule aubridge.so\nmodule_app account.so\nmodule_app menu.so\n\
              module_app ctrl_tcp.so\nctrl_tcp_listen 127.0.0.1:{PORT}\n"
         );
-        let account = format!("<sip:{user}@rack.test>;auth_user={user};auth_pass=secret;outbound=\"sip:{vip}\";answermode=auto;regint=60\n");
+        let account = format!(
+            "<sip:{user}@rack.test>;auth_user={user};auth_pass=secret;outbound=\"sip:{vip}\";answermode=auto;regint=60\n"
+        );
         std::fs::write(home.join("config"), config).map_err(|e| e.to_string())?;
         std::fs::write(home.join("accounts"), account).map_err(|e| e.to_string())?;
         std::fs::write(home.join("contacts"), "").map_err(|e| e.to_string())?;

@@ -4,6 +4,8 @@
 //!
 //! `cargo run -p siprack-tests --bin live [-- NAME …]`; the programs under test are those of the release build.
 
+#![allow(clippy::disallowed_methods, reason = "live runs read clocks, wait, and look at the environment")]
+
 mod baresip;
 mod cases;
 mod namespaces;

@@ -44,7 +44,20 @@ impl Network {
     pub fn host_behind_nat(&mut self, name: &str, public: &str) -> Result<Host, String> {
         let router = self.host(&format!("{name}r"), public)?;
         let namespace = self.add(name)?;
-        ip(&["link", "add", "eth1", "netns", &router.namespace, "type", "veth", "peer", "name", "eth0", "netns", &namespace])?;
+        ip(&[
+            "link",
+            "add",
+            "eth1",
+            "netns",
+            &router.namespace,
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "eth0",
+            "netns",
+            &namespace,
+        ])?;
         ip(&["-n", &router.namespace, "addr", "add", "192.168.1.1/24", "dev", "eth1"])?;
         ip(&["-n", &router.namespace, "link", "set", "eth1", "up"])?;
         ip(&["-n", &namespace, "addr", "add", "192.168.1.10/24", "dev", "eth0"])?;

@@ -30,10 +30,6 @@ impl Running {
         Ok(Running { name: name.to_string(), child, lines })
     }
 
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     pub fn output(&self) -> String {
         self.lines.lock().map(|l| l.join("\n")).unwrap_or_default()
     }
@@ -56,7 +52,11 @@ impl Running {
             let gone = self.child.try_wait().ok().flatten();
             if Instant::now() > end || gone.is_some() {
                 let state = gone.map_or("still runs".to_string(), |s| format!("ended with {s}"));
-                return Err(format!("{} {state} and never said {what:?}; its last lines:\n{}", self.name, self.tail(25)));
+                return Err(format!(
+                    "{} {state} and never said {what:?}; its last lines:\n{}",
+                    self.name,
+                    self.tail(25)
+                ));
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -68,7 +68,13 @@ impl Running {
             match self.child.try_wait() {
                 Ok(Some(status)) => return Ok(status),
                 Ok(None) if Instant::now() < end => std::thread::sleep(Duration::from_millis(20)),
-                Ok(None) => return Err(format!("{} did not end within {patience:?}; its last lines:\n{}", self.name, self.tail(25))),
+                Ok(None) => {
+                    return Err(format!(
+                        "{} did not end within {patience:?}; its last lines:\n{}",
+                        self.name,
+                        self.tail(25)
+                    ));
+                }
                 Err(e) => return Err(format!("{}: {e}", self.name)),
             }
         }

@@ -34,8 +34,10 @@ impl Rack {
     /// The parsed output of `siprack status --json`, ready or not.
     pub fn status(&self) -> Result<Value, String> {
         let mut command = on(self.host.as_ref(), &self.program);
-        let output = command.args(["status", "--json", "--data"]).arg(&self.data).output().map_err(|e| e.to_string())?;
-        serde_json::from_slice(&output.stdout).map_err(|e| format!("status is no JSON: {e}: {}", String::from_utf8_lossy(&output.stdout)))
+        let output =
+            command.args(["status", "--json", "--data"]).arg(&self.data).output().map_err(|e| e.to_string())?;
+        serde_json::from_slice(&output.stdout)
+            .map_err(|e| format!("status is no JSON: {e}: {}", String::from_utf8_lossy(&output.stdout)))
     }
 
     /// Waits until status says ready.
@@ -57,7 +59,11 @@ impl Rack {
     pub fn pid(&self, kind: &str, position: usize) -> Result<i32, String> {
         let status = self.status()?;
         let services = status["services"].as_array().ok_or("status lists no services")?;
-        let service = services.iter().filter(|s| s["kind"] == kind).nth(position).ok_or(format!("no {kind} number {position}"))?;
+        let service = services
+            .iter()
+            .filter(|s| s["kind"] == kind)
+            .nth(position)
+            .ok_or(format!("no {kind} number {position}"))?;
         service["pid"].as_i64().map(|pid| pid as i32).ok_or(format!("no pid: {service}"))
     }
 
@@ -93,7 +99,8 @@ impl Rack {
 
     /// Ctrl-C; it must end by itself within 5 s, with nothing left running.
     pub fn stop(mut self) -> Result<(), String> {
-        let pids: Vec<i64> = self.status()?["services"].as_array().into_iter().flatten().filter_map(|s| s["pid"].as_i64()).collect();
+        let pids: Vec<i64> =
+            self.status()?["services"].as_array().into_iter().flatten().filter_map(|s| s["pid"].as_i64()).collect();
         self.interrupt();
         self.up.wait(Duration::from_secs(5))?;
         let left: Vec<i64> = pids.into_iter().filter(|pid| Path::new(&format!("/proc/{pid}")).exists()).collect();
@@ -103,10 +110,6 @@ impl Rack {
     fn interrupt(&self) {
         // `ip netns exec` replaces itself by the program, so this is the agent's own pid.
         self.up.signal(rustix::process::Signal::INT);
-    }
-
-    pub fn output(&self) -> String {
-        self.up.output()
     }
 }
 

@@ -29,7 +29,17 @@ impl Sipp<'_> {
             command.arg("-inf").arg(users);
         }
         if let Some((rate, calls)) = self.rate {
-            command.args(["-r", &rate.to_string(), "-m", &calls.to_string(), "-l", "2000", "-timeout", "120", "-timeout_error"]);
+            command.args([
+                "-r",
+                &rate.to_string(),
+                "-m",
+                &calls.to_string(),
+                "-l",
+                "2000",
+                "-timeout",
+                "120",
+                "-timeout_error",
+            ]);
         }
         if let Some(remote) = self.remote {
             command.arg(remote);
@@ -44,7 +54,8 @@ impl Sipp<'_> {
         if status.success() {
             return Ok(());
         }
-        let errors = std::fs::read_to_string(self.work.join(format!("{}-{}.err", self.scenario, self.local_port))).unwrap_or_default();
+        let errors = std::fs::read_to_string(self.work.join(format!("{}-{}.err", self.scenario, self.local_port)))
+            .unwrap_or_default();
         let first: String = errors.lines().take(40).collect::<Vec<_>>().join("\n");
         Err(format!("sipp {} ended with {status}\n{}\nfirst errors:\n{first}", self.scenario, running.tail(30)))
     }

@@ -21,8 +21,12 @@ pub struct Conditions {
 
 impl Conditions {
     /// A quiet LAN.
-    pub const CLEAN: Conditions =
-        Conditions { delay: (Duration::from_micros(200), Duration::from_micros(400)), loss: 0.0, duplication: 0.0, reordering: 0.0 };
+    pub const CLEAN: Conditions = Conditions {
+        delay: (Duration::from_micros(200), Duration::from_micros(400)),
+        loss: 0.0,
+        duplication: 0.0,
+        reordering: 0.0,
+    };
 }
 
 /// Strikes the n-th SIP datagram of the run, counted from 0 over everything that carries SIP, outside and inside.

@@ -52,7 +52,8 @@ impl Simulation {
         let rack = Rack::from_yaml("rack.yaml", RACK).unwrap_or_else(|e| panic!("{e}"));
         let rack = Arc::new(rack.expand());
         let keys = Arc::new(Keys::derive(&RackKey([7; 32])));
-        let nodes: Vec<NodeHost> = rack.cc_nodes.iter().map(|c| NodeHost::new(rack.clone(), keys.clone(), c.clone())).collect();
+        let nodes: Vec<NodeHost> =
+            rack.cc_nodes.iter().map(|c| NodeHost::new(rack.clone(), keys.clone(), c.clone())).collect();
         let ids = nodes.iter().map(NodeHost::id).collect();
         let mut simulation = Simulation {
             now: Time(1_000_000),
@@ -377,7 +378,10 @@ impl Simulation {
         if self.lm.is_address(address) {
             return "siprack".to_string();
         }
-        let phone = self.phones.iter().find(|p| p.nat.as_ref().map_or(p.phone.settings().local.ip(), Nat::public) == address.ip());
+        let phone = self
+            .phones
+            .iter()
+            .find(|p| p.nat.as_ref().map_or(p.phone.settings().local.ip(), Nat::public) == address.ip());
         phone.map_or_else(|| address.to_string(), |p| p.phone.settings().user.clone())
     }
 

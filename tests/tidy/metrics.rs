@@ -15,7 +15,8 @@ fn every_metric_stands_in_the_table_and_every_row_is_a_metric() {
     assert!(named.len() > 15, "only {} metrics were found in the code", named.len());
     let path = root().join("deploy/prometheus/README.md");
     let table = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    let rows: BTreeSet<String> = table.lines().filter_map(|l| l.strip_prefix("| `")?.split(['`', '{']).next().map(str::to_string)).collect();
+    let rows: BTreeSet<String> =
+        table.lines().filter_map(|l| l.strip_prefix("| `")?.split(['`', '{']).next().map(str::to_string)).collect();
     let missing = named.difference(&rows).map(|name| format!("not in the table: {name}"));
     let stale = rows.difference(&named).map(|name| format!("not in the code: {name}"));
     report("deploy/prometheus/README.md lists every metric:", missing.chain(stale).collect());
@@ -24,6 +25,8 @@ fn every_metric_stands_in_the_table_and_every_row_is_a_metric() {
 /// String literals that are a metric's whole name.
 fn quoted(line: &str) -> Vec<String> {
     let literals = line.split('"').skip(1).step_by(2);
-    let is_metric = |l: &&str| l.starts_with("siprack_") && l.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+    let is_metric = |l: &&str| {
+        l.starts_with("siprack_") && l.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+    };
     literals.filter(is_metric).map(str::to_string).collect()
 }

@@ -30,7 +30,10 @@ fn cores_touch_no_clock_socket_file_thread_or_chance() {
         for (number, line) in source.production() {
             let code = line.split("//").next().unwrap_or_default();
             findings.extend(
-                IMPURE.iter().filter(|word| code.contains(*word)).map(|word| format!("{}:{number}: {word}", source.path)),
+                IMPURE
+                    .iter()
+                    .filter(|word| code.contains(*word))
+                    .map(|word| format!("{}:{number}: {word}", source.path)),
             );
         }
     }
@@ -55,7 +58,9 @@ fn every_queue_is_bounded() {
 fn unsafe_stands_in_the_sockets_and_the_counting_allocator_only() {
     let mut findings = Vec::new();
     for source in all() {
-        let allowed = source.path.starts_with("common/src/io/") || source.path.contains("counting_allocator") || source.path.starts_with("tests/tidy/");
+        let allowed = source.path.starts_with("common/src/io/")
+            || source.path.contains("counting_allocator")
+            || source.path.starts_with("tests/tidy/");
         for (number, line) in source.text.lines().enumerate() {
             let code = line.split("//").next().unwrap_or_default();
             let used = code.contains("unsafe {") || code.contains("unsafe fn") || code.contains("unsafe impl");

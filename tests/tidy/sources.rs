@@ -21,8 +21,11 @@ impl Source {
     /// Whether the file may touch clocks, sockets, files and threads.
     pub fn is_shell(&self) -> bool {
         let first = self.path.split('/').next().unwrap_or_default();
-        matches!(first, "tests" | "benches") || self.path.split('/').any(|part| part == "io") || self.path.ends_with("/main.rs")
-            || self.path.ends_with("/io.rs") || self.is_test()
+        matches!(first, "tests" | "benches")
+            || self.path.split('/').any(|part| part == "io")
+            || self.path.ends_with("/main.rs")
+            || self.path.ends_with("/io.rs")
+            || self.is_test()
     }
 
     /// Whether the file is nothing but tests.

@@ -20,7 +20,13 @@ fn no_module_is_called_util() {
 
 #[test]
 fn nothing_is_left_open_in_the_code() {
-    let open = [concat!("to", "do!("), concat!("unimple", "mented!("), concat!("#[ig", "nore"), concat!("FIX", "ME"), concat!("X", "XX")];
+    let open = [
+        concat!("to", "do!("),
+        concat!("unimple", "mented!("),
+        concat!("#[ig", "nore"),
+        concat!("FIX", "ME"),
+        concat!("X", "XX"),
+    ];
     let mut findings = Vec::new();
     for source in all() {
         for (number, line) in source.text.lines().enumerate() {
@@ -46,8 +52,20 @@ fn every_crate_has_its_design_page() {
 #[test]
 fn the_top_level_is_the_house_that_was_agreed() {
     let allowed = [
-        "Cargo.toml", "Cargo.lock", "LICENSE", "README.md", "rust-toolchain.toml", "benches", "cc-node", "common", "deploy", "lm-server",
-        "location-server", "tests", "target", "siprack-data",
+        "Cargo.toml",
+        "Cargo.lock",
+        "LICENSE",
+        "README.md",
+        "rust-toolchain.toml",
+        "benches",
+        "cc-node",
+        "common",
+        "deploy",
+        "lm-server",
+        "location-server",
+        "tests",
+        "target",
+        "siprack-data",
     ];
     let findings = fs::read_dir(root())
         .expect("the root is readable")

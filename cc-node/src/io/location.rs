@@ -216,7 +216,11 @@ impl Stream {
             let status = self.client.status();
             tracing::info!(level = %status.level, subscribers = status.subscribers, "the location replica is level");
         }
-        shared.location_up.store(self.client.is_up(), Ordering::Relaxed);
+        let up = self.client.is_up();
+        if up && !shared.location_up.swap(up, Ordering::Relaxed) {
+            tracing::info!(asks = self.client.asks(), "the stream to the location server is open");
+        }
+        shared.location_up.store(up, Ordering::Relaxed);
         shared.location_lag.store(self.client.lag(), Ordering::Relaxed);
         shared.location_asks.store(self.client.asks() as u64, Ordering::Relaxed);
     }

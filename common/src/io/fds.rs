@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::UdpSocket;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 pub const VARIABLE: &str = "SIPRACK_FDS";
 /// The first number that is passed on; 0 to 2 are standard input, output and error.
@@ -19,27 +20,27 @@ pub fn variable<'n>(names: impl IntoIterator<Item = &'n str>) -> String {
 }
 
 /// Sockets that were passed to this process.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Passed(BTreeMap<String, OwnedFd>);
 
+/// A descriptor has one owner: who takes them a second time gets an error.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
 impl Passed {
-    /// Takes them all, once, at the start of the process; none if it was started by hand.
+    /// Takes them all, once, at the start of the process, before it opens anything; none if it was started by hand.
     pub fn take() -> io::Result<Passed> {
         let Ok(text) = std::env::var(VARIABLE) else { return Ok(Passed::default()) };
-        let mut passed = BTreeMap::new();
-        for pair in text.split(',').filter(|p| !p.is_empty()) {
-            let wrong = || io::Error::other(format!("{VARIABLE}: {pair:?} is not name=number (of an open descriptor from {FIRST} on)"));
-            let (name, number) = pair.split_once('=').ok_or_else(wrong)?;
-            let number: RawFd = number.parse().map_err(|_| wrong())?;
-            // SAFETY: only asks about the number; it is not used unless it names an open descriptor.
-            let open = number >= FIRST && unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) } == 0;
-            if !open || passed.contains_key(name) {
-                return Err(wrong());
-            }
-            // SAFETY: the agent passed this open descriptor to us and to nobody else in this process, and this runs once.
-            passed.insert(name.to_string(), unsafe { OwnedFd::from_raw_fd(number) });
+        if TAKEN.swap(true, Ordering::AcqRel) {
+            return Err(io::Error::other(format!("{VARIABLE}: the passed sockets were taken already")));
         }
-        Ok(Passed(passed))
+        let numbers = numbers(&text)?;
+        for (name, number) in &numbers {
+            check(name, *number)?;
+        }
+        // SAFETY: each is an open socket that the agent passed to this process and that nobody here owns yet; no number
+        // stands twice, and `TAKEN` lets this happen once.
+        let owned = numbers.into_iter().map(|(name, number)| (name, unsafe { OwnedFd::from_raw_fd(number) }));
+        Ok(Passed(owned.collect()))
     }
 
     /// The UDP socket of this name, if it was passed.
@@ -49,5 +50,67 @@ impl Passed {
 
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+/// Names and numbers, neither of them twice.
+fn numbers(text: &str) -> io::Result<BTreeMap<String, RawFd>> {
+    let mut found = BTreeMap::new();
+    for pair in text.split(',').filter(|p| !p.is_empty()) {
+        let wrong = |why: &str| io::Error::other(format!("{VARIABLE}: {pair:?}: {why}"));
+        let shape = "write name=number, the number of an open socket from 3 on";
+        let (name, number) = pair.split_once('=').ok_or_else(|| wrong(shape))?;
+        let number: RawFd = number.parse().ok().filter(|n| *n >= FIRST).ok_or_else(|| wrong(shape))?;
+        if found.values().any(|n| *n == number) || found.insert(name.to_string(), number).is_some() {
+            return Err(wrong("this name or number stands there twice"));
+        }
+    }
+    Ok(found)
+}
+
+/// Whether the number is an open socket; closes it on exec. A variable that was inherited by mistake names something else.
+fn check(name: &str, number: RawFd) -> io::Result<()> {
+    let wrong = |e: rustix::io::Errno| io::Error::other(format!("{VARIABLE}: {name}={number} is no open socket ({e})"));
+    // SAFETY: only asked about; what is no open descriptor answers EBADF, and nothing here closes it.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
+    rustix::net::sockopt::socket_type(borrowed).map_err(wrong)?;
+    rustix::io::fcntl_setfd(borrowed, rustix::io::FdFlags::CLOEXEC).map_err(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::{AsFd, AsRawFd};
+
+    #[test]
+    fn what_the_agent_writes_is_what_the_child_reads() {
+        let text = variable(["vip0.0", "egress.0", "control"]);
+        let read = numbers(&text).expect("numbers");
+        assert_eq!(
+            read.into_iter().collect::<Vec<_>>(),
+            [("control".into(), 5), ("egress.0".into(), 4), ("vip0.0".into(), 3)]
+        );
+        assert!(numbers("").expect("none").is_empty());
+    }
+
+    #[test]
+    fn a_wrong_list_is_refused_with_the_pair_that_is_wrong() {
+        for wrong in ["control", "control=x", "control=2", "control=-1", "a=3,b=3", "a=3,a=4", "a=99999999999"] {
+            let error = numbers(wrong).expect_err(wrong).to_string();
+            assert!(error.starts_with("SIPRACK_FDS: \""), "{error}");
+        }
+    }
+
+    #[test]
+    fn only_open_sockets_are_taken_and_they_close_on_exec() {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        rustix::io::fcntl_setfd(socket.as_fd(), rustix::io::FdFlags::empty()).expect("a flag");
+        check("control", socket.as_raw_fd()).expect("a socket");
+        let flags = rustix::io::fcntl_getfd(socket.as_fd()).expect("flags");
+        assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
+        let file = std::fs::File::open("/dev/null").expect("a file");
+        let error = check("control", file.as_raw_fd()).expect_err("a file is no socket").to_string();
+        assert!(error.contains("is no open socket"), "{error}");
+        assert!(check("control", 1_000_000).is_err(), "nothing has this number");
     }
 }

@@ -6,11 +6,15 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Waits until one of them can be read or `patience` is over; which can. `ready` is overwritten, one entry each.
+/// "For ever" in a form that the kernel takes.
+const LONGEST: Duration = Duration::from_secs(3600);
+
+/// Waits until one of them can be read or `patience` is over (an hour at most); which can. `ready` is overwritten, one entry each.
 pub fn readable(fds: &[BorrowedFd<'_>], patience: Duration, ready: &mut Vec<bool>) -> io::Result<()> {
     // Sockets of one thread: a handful, so this stays on the stack.
     let mut polled: smallvec::SmallVec<[PollFd<'_>; 8]> =
         fds.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+    let patience = patience.min(LONGEST);
     let patience = Timespec { tv_sec: patience.as_secs() as i64, tv_nsec: i64::from(patience.subsec_nanos()) };
     ready.clear();
     match rustix::event::poll(&mut polled, Some(&patience)) {

@@ -102,13 +102,21 @@ impl Receiver {
         }
         // SAFETY: `headers` has BATCH entries, prepared above.
         let got = unsafe {
-            libc::recvmmsg(socket.as_raw_fd(), headers.as_mut_ptr(), BATCH as libc::c_uint, libc::MSG_WAITFORONE as _, std::ptr::null_mut())
+            libc::recvmmsg(
+                socket.as_raw_fd(),
+                headers.as_mut_ptr(),
+                BATCH as libc::c_uint,
+                libc::MSG_WAITFORONE as _,
+                std::ptr::null_mut(),
+            )
         };
         if got < 0 {
             let error = io::Error::last_os_error();
             return match error.kind() {
                 io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted | io::ErrorKind::ConnectionRefused => Ok(0),
                 io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => Ok(0),
+                // The kernel is short of memory for a moment; what waits is still there afterwards.
+                _ if matches!(error.raw_os_error(), Some(libc::ENOBUFS | libc::ENOMEM)) => Ok(0),
                 _ => Err(error),
             };
         }
@@ -146,6 +154,12 @@ fn address(storage: &libc::sockaddr_storage) -> Option<SocketAddr> {
         _ => None,
     }
 }
+
+/// How often one [`SendBatch::flush`] waits, a millisecond each, for room in the socket's buffer: the packet path stands
+/// still meanwhile.
+const WAITS: u32 = 4;
+/// How often a datagram is tried again that the kernel refused on account of an earlier one.
+const RETRIES: u32 = 2;
 
 /// What became of a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -213,30 +227,32 @@ impl SendBatch {
     pub fn flush(&mut self, socket: &UdpSocket) -> Flushed {
         let mut flushed = Flushed::default();
         self.prepare();
-        let (mut at, mut patience) = (0, 2);
+        let (mut at, mut retries, mut waits) = (0, RETRIES, WAITS);
         while at < self.headers.len() {
             let rest = &mut self.headers[at..];
             // SAFETY: `prepare` has pointed every header into `parts`, `entries` and `arena`, none of which changes here.
-            let sent = unsafe { libc::sendmmsg(socket.as_raw_fd(), (&raw mut rest[0].0), rest.len() as libc::c_uint, 0) };
+            let sent =
+                unsafe { libc::sendmmsg(socket.as_raw_fd(), (&raw mut rest[0].0), rest.len() as libc::c_uint, 0) };
             if sent > 0 {
                 at += sent as usize;
                 flushed.sent += sent as usize;
-                patience = 2;
+                retries = RETRIES;
                 continue;
             }
-            let kind = io::Error::last_os_error().kind();
-            // An ICMP answer to an earlier datagram is reported once; a full buffer drains in a moment.
-            let passing = matches!(kind, io::ErrorKind::ConnectionRefused | io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock);
-            if passing && patience > 0 {
-                patience -= 1;
-                if kind == io::ErrorKind::WouldBlock {
+            match io::Error::last_os_error().kind() {
+                // An ICMP answer to an earlier datagram is reported once.
+                io::ErrorKind::ConnectionRefused | io::ErrorKind::Interrupted if retries > 0 => retries -= 1,
+                // A full buffer drains in a moment.
+                io::ErrorKind::WouldBlock if waits > 0 => {
+                    waits -= 1;
                     wait_writable(socket);
                 }
-                continue;
+                _ => {
+                    at += 1;
+                    flushed.failed += 1;
+                    retries = RETRIES;
+                }
             }
-            at += 1;
-            flushed.failed += 1;
-            patience = 2;
         }
         self.headers.clear();
         self.discard();

@@ -1,8 +1,8 @@
 //! Commands of the provisioning log and their outcomes. The outcome, refusal included, is decided when a command is
 //! applied, in log order, the same way by every server that applies the log.
 
-use super::{Aor, Binding};
 use super::record::{LogTime, Subscriber};
+use super::{Aor, Binding};
 use crate::ids::{Level, ListenerId};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -16,11 +16,20 @@ pub struct IdempotenceKey(pub u128);
 pub enum Command {
     Register(RegisterCommand),
     /// Add or replace a subscriber. `only_new`: refuse with [`Refusal::Exists`] if it is there.
-    PutSubscriber { subscriber: Subscriber, only_new: bool },
+    PutSubscriber {
+        subscriber: Subscriber,
+        only_new: bool,
+    },
     /// Remove a subscriber together with its bindings.
-    RemoveSubscriber { aor: Aor },
+    RemoveSubscriber {
+        aor: Aor,
+    },
     /// The binding's time is over; without effect if it was refreshed since `version`.
-    Expire { aor: Aor, contact: String, version: Level },
+    Expire {
+        aor: Aor,
+        contact: String,
+        version: Level,
+    },
 }
 
 /// A REGISTER as it stands in the log (RFC 3261 §10.3 steps 6 and 7 are done when it is applied).
@@ -59,9 +68,18 @@ pub struct RequestedContact {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     /// The AOR's whole resulting set, and the log time of the entry (to compute what is left of each).
-    Registered { level: Level, time: LogTime, bindings: Vec<Binding> },
-    Done { level: Level },
-    Refused { level: Level, refusal: Refusal },
+    Registered {
+        level: Level,
+        time: LogTime,
+        bindings: Vec<Binding>,
+    },
+    Done {
+        level: Level,
+    },
+    Refused {
+        level: Level,
+        refusal: Refusal,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,7 +87,9 @@ pub enum Refusal {
     /// A lower or equal CSeq of the same Call-ID with other content (RFC 3261 §10.3 step 7): 500.
     OutOfOrder,
     /// More than `max_contacts`: 403.
-    TooManyContacts { limit: u16 },
+    TooManyContacts {
+        limit: u16,
+    },
     /// `only_new` and it exists.
     Exists,
     NoSuchSubscriber,

@@ -8,17 +8,11 @@ pub const MAX_MEMBERS: usize = 250;
 /// Retired boot ids kept of each member.
 pub const RETIRED_KEPT: usize = 8;
 
-/// How slots are given to nodes. The number is that of the wire.
+/// How slots are given to nodes. On the wire it is the position in this list: new ones are appended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Policy {
     #[default]
-    Rendezvous = 1,
-}
-
-impl Policy {
-    pub fn from_u8(n: u8) -> Option<Policy> {
-        (n == Policy::Rendezvous as u8).then_some(Policy::Rendezvous)
-    }
+    Rendezvous,
 }
 
 /// A configured node.

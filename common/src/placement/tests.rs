@@ -88,7 +88,10 @@ fn backups_are_distinct_and_in_other_failure_domains() {
     for slot in 0..SLOTS {
         let domains: Vec<u16> = list(&p, slot).iter().map(|n| n.0 % 3).collect();
         assert_eq!(domains.len(), 3);
-        assert!(domains[0] != domains[1] && domains[0] != domains[2] && domains[1] != domains[2], "slot {slot}: {domains:?}");
+        assert!(
+            domains[0] != domains[1] && domains[0] != domains[2] && domains[1] != domains[2],
+            "slot {slot}: {domains:?}"
+        );
     }
     let two: Vec<Member> = (1..=4).map(|n| member(n, n % 2)).collect();
     let p = place(two);

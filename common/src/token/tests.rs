@@ -40,9 +40,11 @@ fn sizes_stay_within_what_a_message_may_grow() {
 #[test]
 fn each_side_is_known_by_its_tag_and_sent_to_the_other() {
     let sr = a_dialog(Peer::Flow(four()), Peer::Trunk(TrunkId(9)));
-    let (token, sender) = dialog::check(&ring(), sr.as_bytes(), b"call@id", b"caller", b"callee").expect("the caller's");
+    let (token, sender) =
+        dialog::check(&ring(), sr.as_bytes(), b"call@id", b"caller", b"callee").expect("the caller's");
     assert_eq!((sender, token.far_side(sender)), (Sender::Caller, Peer::Trunk(TrunkId(9))));
-    let (token, sender) = dialog::check(&ring(), sr.as_bytes(), b"call@id", b"callee", b"caller").expect("the callee's");
+    let (token, sender) =
+        dialog::check(&ring(), sr.as_bytes(), b"call@id", b"callee", b"caller").expect("the callee's");
     assert_eq!((sender, token.far_side(sender)), (Sender::Callee, Peer::Flow(four())));
     assert_eq!(route(&ring(), sr.as_bytes(), b"call@id"), Some(NodeId(3)));
 }
@@ -70,6 +72,17 @@ fn a_path_token_is_good_for_its_aor_only() {
         assert_eq!(path::check(&ring(), &out, "1002@rack.test"), None);
         assert_eq!(route(&ring(), &out, b"call@id"), None);
     }
+}
+
+#[test]
+fn a_token_of_the_key_before_still_verifies_and_one_of_a_dropped_key_does_not() {
+    let old = a_dialog(Peer::Flow(four()), Peer::Flow(six()));
+    let turned = ring().with(2, [7; 16]).turn_to(2);
+    assert!(dialog::check(&turned, old.as_bytes(), b"call@id", b"caller", b"x").is_some());
+    let mut new = Vec::new();
+    via::write(&turned, NodeId(3), b"call@id", &mut new);
+    assert_eq!(via::check(&turned, &new, b"call@id"), Some(NodeId(3)));
+    assert_eq!(via::check(&ring(), &new, b"call@id"), None);
 }
 
 #[test]

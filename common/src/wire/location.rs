@@ -10,25 +10,54 @@ const VERSION: u8 = 1;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum ToServer {
     /// First on every stream: who I am and what I hold. `subscribe`: push me what follows.
-    Hello { node: NodeId, boot: BootId, history: HistoryId, level: Level, subscribe: bool },
-    Command { ask: u64, key: IdempotenceKey, command: Command },
+    Hello {
+        node: NodeId,
+        boot: BootId,
+        history: HistoryId,
+        level: Level,
+        subscribe: bool,
+    },
+    Command {
+        ask: u64,
+        key: IdempotenceKey,
+        command: Command,
+    },
     Ping,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum FromServer {
     /// The log's history and newest level; `reload`: what you hold is of no use, the whole database follows.
-    Welcome { history: HistoryId, level: Level, reload: bool },
+    Welcome {
+        history: HistoryId,
+        level: Level,
+        reload: bool,
+    },
     /// Records of a reload.
-    Part { records: Vec<Record> },
+    Part {
+        records: Vec<Record>,
+    },
     /// The reload is complete as of this level; the sum of all its records.
-    PartEnd { level: Level, sum: u128 },
+    PartEnd {
+        level: Level,
+        sum: u128,
+    },
     Entries(Vec<Entry>),
-    Outcome { ask: u64, outcome: Outcome },
+    Outcome {
+        ask: u64,
+        outcome: Outcome,
+    },
     /// The command was not carried out and left nothing behind; it may be asked again.
-    Failed { ask: u64, reason: String },
+    Failed {
+        ask: u64,
+        reason: String,
+    },
     /// The record sum after this level, and the log time now.
-    Stamp { level: Level, sum: u128, time: LogTime },
+    Stamp {
+        level: Level,
+        sum: u128,
+        time: LogTime,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -74,6 +74,8 @@ pub struct ProxyHeader {
 pub enum ProxyError {
     #[error("no PROXY protocol version 2 header")]
     NotOne,
+    #[error("version and command {0:#04x} of the PROXY protocol, not 0x21 (version 2, PROXY)")]
+    UnknownVersion(u8),
     #[error("the header is cut short or its lengths disagree")]
     Length,
     #[error("address family and protocol {0:#04x} are none of IPv4 or IPv6 with DGRAM or STREAM")]
@@ -140,8 +142,11 @@ impl ProxyHeader {
         ring: &KeyRing<[u8; 32]>,
         call_id_of: impl Fn(&'m [u8]) -> Option<&'m [u8]>,
     ) -> Result<(ProxyHeader, usize), ProxyError> {
-        if datagram.len() < HEAD || datagram[..12] != SIGNATURE || datagram[12] != VERSION_PROXY {
+        if datagram.len() < HEAD || datagram[..12] != SIGNATURE {
             return Err(ProxyError::NotOne);
+        }
+        if datagram[12] != VERSION_PROXY {
+            return Err(ProxyError::UnknownVersion(datagram[12]));
         }
         let end = HEAD + usize::from(u16::from_be_bytes([datagram[14], datagram[15]]));
         let header = datagram.get(..end).ok_or(ProxyError::Length)?;

@@ -1,7 +1,7 @@
 //! Sealed records over a TCP stream between holders of the plane key: ChaCha20-Poly1305 under keys of this connection
 //! alone. Pure: `io::stream` reads and writes.
 //!
-//! Each side first sends a hello of 37 octets: `SRL1`, key id u8, 32 octets of nonce. Keys: HMAC-SHA256(plane key,
+//! Each side first sends a hello of 37 octets: `SRL`, version `1`, key id u8, 32 octets of nonce. Keys: HMAC-SHA256(plane key,
 //! "sealed" direction, the connecting side's nonce, the listening side's nonce). A record is a u32 length and so many
 //! octets of ciphertext and tag; its AEAD nonce is a counter, so that a lost, repeated or moved record is refused.
 
@@ -12,7 +12,8 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
 pub const HELLO: usize = 4 + 1 + 32;
-const MAGIC: [u8; 4] = *b"SRL1";
+const MAGIC: [u8; 3] = *b"SRL";
+const VERSION: u8 = b'1';
 const TAG: usize = 16;
 /// Octets of the longest record's plaintext.
 pub const MAX_PLAIN: usize = 4 << 20;
@@ -28,6 +29,8 @@ pub enum Side {
 pub enum SealedError {
     #[error("the far end does not speak this protocol (no hello)")]
     NotOne,
+    #[error("the far end speaks version {:?} of this protocol, not {:?}", char::from(*.0), char::from(VERSION))]
+    UnknownVersion(u8),
     #[error("the far end uses key id {0}, which this rack's key does not have")]
     UnknownKey(u8),
     #[error("a record of {0} octets is over the limit or under a tag's length")]
@@ -38,7 +41,8 @@ pub enum SealedError {
 
 pub fn hello(ring: &KeyRing<[u8; 32]>, nonce: [u8; 32]) -> [u8; HELLO] {
     let mut hello = [0; HELLO];
-    hello[..4].copy_from_slice(&MAGIC);
+    hello[..3].copy_from_slice(&MAGIC);
+    hello[3] = VERSION;
     hello[4] = ring.current().0;
     hello[5..].copy_from_slice(&nonce);
     hello
@@ -51,8 +55,11 @@ pub fn session(
     own: &[u8; HELLO],
     peer: &[u8; HELLO],
 ) -> Result<(Sealer, Opener), SealedError> {
-    if peer[..4] != MAGIC {
+    if peer[..3] != MAGIC {
         return Err(SealedError::NotOne);
+    }
+    if peer[3] != VERSION {
+        return Err(SealedError::UnknownVersion(peer[3]));
     }
     let (connecting, listening) = match side {
         Side::Connecting => (own, peer),

@@ -41,7 +41,8 @@ fn a_heartbeat() -> Heartbeat {
 }
 
 fn a_beacon() -> Message {
-    let member = Member { node: NodeId(1), weight: 100, class: 1, domain: 1, live: Some(BootId(7)), retired: vec![BootId(6)] };
+    let member =
+        Member { node: NodeId(1), weight: 100, class: 1, domain: 1, live: Some(BootId(7)), retired: vec![BootId(6)] };
     Message::Beacon(Beacon {
         lm_boot: BootId(3),
         nonce: 77,

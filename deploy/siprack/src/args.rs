@@ -186,15 +186,8 @@ pub enum ServiceKind {
 #[derive(Debug, Args)]
 pub struct Serve {
     pub kind: ServiceKind,
-    #[arg(long)]
-    pub id: u16,
-    /// Expanded rack, as the agent writes it
-    #[arg(long)]
-    pub rack_file: PathBuf,
-    #[arg(long)]
-    pub data: PathBuf,
-    #[arg(long)]
-    pub boot: u64,
+    #[command(flatten)]
+    pub flags: common::io::start::Flags,
 }
 
 #[cfg(test)]

@@ -4,6 +4,10 @@ use clap::Parser;
 use siprack::args::Arguments;
 use std::process::ExitCode;
 
+/// For the services that it becomes by `siprack serve`.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     siprack::io::run(Arguments::parse())
 }

@@ -24,11 +24,16 @@ pub fn run() -> Verdict {
 
     for (kind, position) in [("cc-node", 0), ("cc-node", 1), ("cc-node", 2), ("lm-server", 0), ("location-server", 0)] {
         let killed = rack.kill(kind, position)?;
-        // At once, while it is down: a registration that was acknowledged must survive, whoever died.
-        register(&clients, &folder, &users)?;
+        // At once, while it is down: nothing may fail, and what is acknowledged must survive, whoever died.
+        let mut registering = registration(&clients, &folder, &users, 5070, 100).start()?;
         let took = rack.wait_healed(kind, position, killed)?;
+        let status = registering.wait(Duration::from_secs(60))?;
+        if !status.success() {
+            return Err(format!("registrations failed across kill -9 of {kind} {position}:\n{}", registering.tail(30)));
+        }
         let _ = write!(healed, " {kind} {:.1} s,", took.as_secs_f64());
-        rack.siprack(&["try", "--caller", "1001:secret", "--callee", "1002:secret"]).map_err(|e| format!("after kill -9 of {kind} {position} no call works: {e}"))?;
+        rack.siprack(&["try", "--caller", "1001:secret", "--callee", "1002:secret"])
+            .map_err(|e| format!("after kill -9 of {kind} {position} no call works: {e}"))?;
     }
     kill_under_registrations(&rack, &clients, &folder, &users)?;
     rack.stop()?;
@@ -37,7 +42,7 @@ pub fn run() -> Verdict {
 
 /// The location server dies in the middle of registrations; every one that was answered with 200 is there afterwards.
 fn kill_under_registrations(rack: &Rack, clients: &Host, folder: &Path, users: &str) -> Result<(), String> {
-    let sipp = Sipp { host: clients, scenario: "register", local_port: 5071, remote: Some("10.99.0.1:5060"), users: Some(Path::new(users)), rate: Some((50, USERS)), work: folder };
+    let sipp = registration(clients, folder, users, 5071, 50);
     let mut running = sipp.start()?;
     std::thread::sleep(Duration::from_millis(700));
     let killed = rack.kill("location-server", 0)?;
@@ -46,17 +51,27 @@ fn kill_under_registrations(rack: &Rack, clients: &Host, folder: &Path, users: &
     if !status.success() {
         return Err(format!("registrations failed across the kill ({status}):\n{}", running.tail(30)));
     }
-    let count = rack.siprack(&["registrations", "--count"])?;
+    let text = rack.siprack(&["registrations", "--count", "--json"])?;
+    let counted: serde_json::Value = serde_json::from_str(&text).map_err(|e| format!("{text}: {e}"))?;
     let expected = USERS * 2; // each user has two contacts: ports 5070 and 5071
-    if count.trim() != expected.to_string() {
-        return Err(format!("{expected} bindings were acknowledged, the rack counts {count}"));
+    if counted["contacts"] != expected {
+        return Err(format!("{expected} contacts were acknowledged, the rack counts {text}"));
     }
     Ok(())
 }
 
-fn register(clients: &Host, folder: &Path, users: &str) -> Result<(), String> {
-    Sipp { host: clients, scenario: "register", local_port: 5070, remote: Some("10.99.0.1:5060"), users: Some(Path::new(users)), rate: Some((100, USERS)), work: folder }
-        .finish(Duration::from_secs(60))
+/// All users register from one port at this rate.
+fn registration<'a>(host: &'a Host, work: &'a Path, users: &'a str, local_port: u16, rate: u32) -> Sipp<'a> {
+    let remote = Some("10.99.0.1:5060");
+    Sipp {
+        host,
+        scenario: "register",
+        local_port,
+        remote,
+        users: Some(Path::new(users)),
+        rate: Some((rate, USERS)),
+        work,
+    }
 }
 
 fn write_users(folder: &Path) -> Result<(String, String), String> {

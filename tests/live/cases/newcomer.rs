@@ -18,7 +18,13 @@ pub fn run() -> Verdict {
     if services != 5 || status["ready"] != true {
         return Err(format!("status should list five services and be ready: {status}"));
     }
-    let levels: Vec<_> = status["services"].as_array().into_iter().flatten().filter(|s| s["kind"] != "lm-server").map(|s| (&s["level"], &s["checksum"])).collect();
+    let levels: Vec<_> = status["services"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|s| s["kind"] != "lm-server")
+        .map(|s| (&s["level"], &s["checksum"]))
+        .collect();
     if levels.windows(2).any(|pair| pair[0] != pair[1]) {
         return Err(format!("replicas at different levels or sums: {levels:?}"));
     }

@@ -31,11 +31,15 @@ pub fn run() -> Verdict {
     rack.stop()?;
 
     // The same data directory under another key, once the rack is down.
-    let text = "name: demo\nkey: \"00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\"\n".to_string() + ONE_MACHINE;
+    let text = "name: demo\nkey: \"00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\"\n".to_string()
+        + ONE_MACHINE;
     let other_key = write(&folder, "other-key.yaml", &text)?;
     let wrong_key = Refusal { what: "another key", arguments: up(&data, &["--config", &other_key]), words: &["key"] };
     must_refuse(&wrong_key)?;
-    Ok(format!("{} starts refused with words, {sent} datagrams of garbage, {answers} odd requests answered", refused + 1))
+    Ok(format!(
+        "{} starts refused with words, {sent} datagrams of garbage, {answers} odd requests answered",
+        refused + 1
+    ))
 }
 
 const ONE_MACHINE: &str = "listeners:\n  - { address: 127.0.0.1, port: 5060, transport: udp }\n\
@@ -43,21 +47,49 @@ const ONE_MACHINE: &str = "listeners:\n  - { address: 127.0.0.1, port: 5060, tra
 
 fn refusals<'a>(folder: &Path, data: &Path) -> Result<Vec<Refusal<'a>>, String> {
     let unknown_key = write(folder, "unknown.yaml", &format!("name: demo\nlistners: []\n{ONE_MACHINE}"))?;
-    let unknown_trunk = write(folder, "trunk.yaml", &format!("name: demo\n{ONE_MACHINE}routes:\n  - {{ domain: rack.test, prefix: \"+44\", trunk: nowhere }}\n"))?;
+    let unknown_trunk = write(
+        folder,
+        "trunk.yaml",
+        &format!("name: demo\n{ONE_MACHINE}routes:\n  - {{ domain: rack.test, prefix: \"+44\", trunk: nowhere }}\n"),
+    )?;
     let other_rack = write(folder, "other.yaml", &format!("name: another\n{ONE_MACHINE}"))?;
     let file = write(folder, "a-file", "not a directory")?;
     let fresh = folder.join("fresh");
     let used = folder.join("used");
     std::fs::create_dir_all(&used).map_err(|e| e.to_string())?;
     Ok(vec![
-        Refusal { what: "a second up on the same data", arguments: up(data, &[]), words: &["already"] },
-        Refusal { what: "a taken port", arguments: up(&fresh, &[]), words: &["127.0.0.1:5060", "in use"] },
-        Refusal { what: "an unknown key", arguments: up(&fresh, &["--config", &unknown_key]), words: &["unknown.yaml:2", "listeners"] },
+        Refusal {
+            what: "a second up on the same data",
+            arguments: up(data, &[]),
+            words: &["in use by another `siprack up`"],
+        },
+        Refusal {
+            what: "a taken port",
+            arguments: up(&fresh, &[]),
+            words: &["127.0.0.1:5060", "is taken by another program"],
+        },
+        Refusal {
+            what: "an unknown key",
+            arguments: up(&fresh, &["--config", &unknown_key]),
+            words: &["unknown.yaml:2", "listeners"],
+        },
         Refusal { what: "an unknown trunk", arguments: up(&fresh, &["--config", &unknown_trunk]), words: &["nowhere"] },
-        Refusal { what: "no such file", arguments: up(&fresh, &["--config", "nothing.yaml"]), words: &["nothing.yaml"] },
-        Refusal { what: "a wrong override", arguments: up(&fresh, &["--set", "heartbeat.period_ms=fast"]), words: &["heartbeat.period_ms"] },
+        Refusal {
+            what: "no such file",
+            arguments: up(&fresh, &["--config", "nothing.yaml"]),
+            words: &["nothing.yaml"],
+        },
+        Refusal {
+            what: "a wrong override",
+            arguments: up(&fresh, &["--set", "heartbeat.period_ms=fast"]),
+            words: &["heartbeat.period_ms"],
+        },
         Refusal { what: "a file for a directory", arguments: up(Path::new(&file), &[]), words: &["a-file"] },
-        Refusal { what: "another rack's file on this data", arguments: up(data, &["--config", &other_rack]), words: &["already"] },
+        Refusal {
+            what: "another rack's file on this data",
+            arguments: up(data, &["--config", &other_rack]),
+            words: &["in use by another `siprack up`"],
+        },
     ])
 }
 
@@ -128,7 +160,15 @@ fn odd_requests() -> Result<usize, String> {
         (request(3, "OPTIONS sip:1002@rack.test SIP/2.0", "1 OPTIONS", "Max-Forwards: 0\r\n"), "483"),
         (request(4, "OPTIONS sip:1002@rack.test SIP/7.0", "1 OPTIONS", "Max-Forwards: 70\r\n"), "505"),
         (request(5, "INVITE nobodyKnowsThisScheme:x SIP/2.0", "1 INVITE", "Max-Forwards: 70\r\n"), "416"),
-        (request(6, "OPTIONS sip:1002@rack.test SIP/2.0", "1 OPTIONS", "Max-Forwards: 70\r\nProxy-Require: nothing-that-exists\r\n"), "420"),
+        (
+            request(
+                6,
+                "OPTIONS sip:1002@rack.test SIP/2.0",
+                "1 OPTIONS",
+                "Max-Forwards: 70\r\nProxy-Require: nothing-that-exists\r\n",
+            ),
+            "420",
+        ),
         (request(7, "CANCEL sip:1002@rack.test SIP/2.0", "1 CANCEL", "Max-Forwards: 70\r\n"), "481"),
         (request(8, "REGISTER sip:rack.test SIP/2.0", "1 REGISTER", "Max-Forwards: 70\r\n"), "401"),
     ];

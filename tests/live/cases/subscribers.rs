@@ -22,16 +22,40 @@ pub fn run() -> Verdict {
     let (import, users, pairs) = write_users(&folder)?;
     rack.siprack(&["import", &import])?;
 
-    let register = Sipp { host: &clients, scenario: "register", local_port: 5070, remote: Some("10.99.0.1:5060"), users: Some(Path::new(&users)), rate: Some((100, USERS)), work: &folder };
+    let register = Sipp {
+        host: &clients,
+        scenario: "register",
+        local_port: 5070,
+        remote: Some("10.99.0.1:5060"),
+        users: Some(Path::new(&users)),
+        rate: Some((100, USERS)),
+        work: &folder,
+    };
     register.finish(Duration::from_secs(60))?;
     let count = rack.siprack(&["registrations", "--count"])?;
     if count.trim() != USERS.to_string() {
         return Err(format!("{USERS} users registered, the rack counts {count}"));
     }
 
-    let answer = Sipp { host: &clients, scenario: "answer", local_port: 5070, remote: None, users: None, rate: None, work: &folder };
+    let answer = Sipp {
+        host: &clients,
+        scenario: "answer",
+        local_port: 5070,
+        remote: None,
+        users: None,
+        rate: None,
+        work: &folder,
+    };
     let _answering = answer.start()?;
-    let call = Sipp { host: &clients, scenario: "call", local_port: 5080, remote: Some("10.99.0.1:5060"), users: Some(Path::new(&pairs)), rate: Some((50, CALLS)), work: &folder };
+    let call = Sipp {
+        host: &clients,
+        scenario: "call",
+        local_port: 5080,
+        remote: Some("10.99.0.1:5060"),
+        users: Some(Path::new(&pairs)),
+        rate: Some((50, CALLS)),
+        work: &folder,
+    };
     call.finish(Duration::from_secs(90))?;
     let cdrs = rack.cdrs().len();
     if cdrs != CALLS as usize {

@@ -18,22 +18,76 @@ pub fn run() -> Verdict {
     let config = rack_file(&host, &folder)?;
     let rack = Rack::start(Some(&host), &folder.join("data"), &["--config", &config.to_string_lossy()])?;
     rack.siprack(&["subscriber", "add", "2001@rack.test", "--password", "secret"])?;
-    let user = write(&folder, "user.csv", "SEQUENTIAL\n2001;[authentication username=2001 password=secret];+442071234567\n")?;
+    let user =
+        write(&folder, "user.csv", "SEQUENTIAL\n2001;[authentication username=2001 password=secret];+442071234567\n")?;
     let inward = write(&folder, "inward.csv", "SEQUENTIAL\n+442070000000;;2001\n")?;
     let vip = Some("10.99.0.1:5060");
     let seconds = Duration::from_secs(40);
-    Sipp { host: &clients, scenario: "register", local_port: 5070, remote: vip, users: Some(&user), rate: Some((1, 1)), work: &folder }.finish(seconds)?;
+    Sipp {
+        host: &clients,
+        scenario: "register",
+        local_port: 5070,
+        remote: vip,
+        users: Some(&user),
+        rate: Some((1, 1)),
+        work: &folder,
+    }
+    .finish(seconds)?;
 
     {
-        let _user = Sipp { host: &clients, scenario: "answer", local_port: 5070, remote: None, users: None, rate: None, work: &folder }.start()?;
-        Sipp { host: &carrier, scenario: "trunk_call", local_port: 5060, remote: vip, users: Some(&inward), rate: Some((5, 10)), work: &folder }.finish(seconds)?;
-        let refused = Sipp { host: &stranger, scenario: "trunk_call", local_port: 5060, remote: vip, users: Some(&inward), rate: Some((1, 1)), work: &folder };
+        let _user = Sipp {
+            host: &clients,
+            scenario: "answer",
+            local_port: 5070,
+            remote: None,
+            users: None,
+            rate: None,
+            work: &folder,
+        }
+        .start()?;
+        Sipp {
+            host: &carrier,
+            scenario: "trunk_call",
+            local_port: 5060,
+            remote: vip,
+            users: Some(&inward),
+            rate: Some((5, 10)),
+            work: &folder,
+        }
+        .finish(seconds)?;
+        let refused = Sipp {
+            host: &stranger,
+            scenario: "trunk_call",
+            local_port: 5060,
+            remote: vip,
+            users: Some(&inward),
+            rate: Some((1, 1)),
+            work: &folder,
+        };
         if refused.finish(seconds).is_ok() {
             return Err("a stranger's address was taken for the trunk's".to_string());
         }
     }
-    let _trunk = Sipp { host: &carrier, scenario: "answer", local_port: 5060, remote: None, users: None, rate: None, work: &folder }.start()?;
-    Sipp { host: &clients, scenario: "call", local_port: 5080, remote: vip, users: Some(&user), rate: Some((5, 10)), work: &folder }.finish(seconds)?;
+    let _trunk = Sipp {
+        host: &carrier,
+        scenario: "answer",
+        local_port: 5060,
+        remote: None,
+        users: None,
+        rate: None,
+        work: &folder,
+    }
+    .start()?;
+    Sipp {
+        host: &clients,
+        scenario: "call",
+        local_port: 5080,
+        remote: vip,
+        users: Some(&user),
+        rate: Some((5, 10)),
+        work: &folder,
+    }
+    .finish(seconds)?;
     let cdrs = rack.cdrs().len();
     if cdrs != 20 {
         return Err(format!("20 answered calls left {cdrs} CDRs"));

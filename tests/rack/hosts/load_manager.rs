@@ -20,9 +20,18 @@ const SOCKET_HOLDS: usize = 10_000;
 
 /// What leaves a load manager.
 pub enum LmOut {
-    Outside { from: SocketAddr, to: SocketAddr, bytes: Bytes },
+    Outside {
+        from: SocketAddr,
+        to: SocketAddr,
+        bytes: Bytes,
+    },
     /// On a plane; `sip`: a forwarded message, not control.
-    Inside { from: SocketAddr, to: SocketAddr, bytes: Bytes, sip: bool },
+    Inside {
+        from: SocketAddr,
+        to: SocketAddr,
+        bytes: Bytes,
+        sip: bool,
+    },
 }
 
 pub struct LoadManagerHost {
@@ -127,7 +136,11 @@ impl LoadManagerHost {
             alive.core.handle(now, Input::Datagram { from: datagram.from, bytes: &datagram.bytes }, &mut effects);
             return self.carry_out(now, effects);
         }
-        let out = if datagram.to == self.egress { outward(alive, datagram) } else { inward(alive, datagram, self.vip, self.egress) };
+        let out = if datagram.to == self.egress {
+            outward(alive, datagram)
+        } else {
+            inward(alive, datagram, self.vip, self.egress)
+        };
         out.into_iter().collect()
     }
 
@@ -167,7 +180,9 @@ fn inward(alive: &Alive, datagram: &Datagram, vip: SocketAddr, inside: SocketAdd
             let bytes = [scratch.written(), &datagram.bytes].concat().into();
             Some(LmOut::Inside { from: inside, to, bytes, sip: true })
         }
-        Verdict::Reply => Some(LmOut::Outside { from: vip, to: datagram.from, bytes: Bytes::copy_from_slice(scratch.written()) }),
+        Verdict::Reply => {
+            Some(LmOut::Outside { from: vip, to: datagram.from, bytes: Bytes::copy_from_slice(scratch.written()) })
+        }
         Verdict::Unavailable => {
             let bytes = unavailable(&alive.gate, &datagram.bytes, datagram.from)?;
             Some(LmOut::Outside { from: vip, to: datagram.from, bytes })

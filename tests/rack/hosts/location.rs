@@ -97,7 +97,8 @@ impl LocationHost {
         self.disconnect(node);
         let link = LinkId(self.next_link);
         self.next_link += 1;
-        self.streams.insert(link, Stream { node, to_server: Pipe::new(STREAM_DELAY), to_node: Pipe::new(STREAM_DELAY) });
+        self.streams
+            .insert(link, Stream { node, to_server: Pipe::new(STREAM_DELAY), to_node: Pipe::new(STREAM_DELAY) });
         true
     }
 
@@ -160,7 +161,8 @@ impl LocationHost {
 
     pub fn next_due(&self) -> Option<Time> {
         let server = self.server.as_ref().and_then(Server::next_due);
-        let streams = self.streams.values().flat_map(|s| [s.to_server.next_arrival(), s.to_node.next_arrival()]).flatten();
+        let streams =
+            self.streams.values().flat_map(|s| [s.to_server.next_arrival(), s.to_node.next_arrival()]).flatten();
         server.into_iter().chain(self.syncing).chain(streams).min()
     }
 

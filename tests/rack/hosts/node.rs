@@ -2,8 +2,8 @@
 //! but the configuration survives.
 
 use crate::hosts::location::{LocationHost, StreamEvent};
-use bytes::Bytes;
 use crate::network::Datagram;
+use bytes::Bytes;
 use cc_node::effect::{Cdr, Effect, Input, View};
 use cc_node::heartbeat::{Facts, Heart, HeartSetup};
 use cc_node::location::{Client, ClientEffect, ClientSetup, Replica, Writer};
@@ -16,8 +16,8 @@ use common::ids::{BootId, ListenerId, NodeId, Plane, Transport};
 use common::keys::Keys;
 use common::location::{Aor, Bindings, LogTime, Subscriber};
 use common::placement::Placement;
-use common::time::{Duration, Time, WallMillis};
 use common::sip::{Listeners, Scan, scan};
+use common::time::{Duration, Time, WallMillis};
 use common::wire::frame::{self, Message};
 use common::wire::heartbeat;
 use common::wire::proxy::{self, Direction, ProxyHeader};
@@ -150,7 +150,13 @@ impl NodeHost {
     }
 
     /// A datagram came in on the plane.
-    pub fn receive(&mut self, now: Time, wall: WallMillis, datagram: &Datagram, location: &mut LocationHost) -> Vec<Out> {
+    pub fn receive(
+        &mut self,
+        now: Time,
+        wall: WallMillis,
+        datagram: &Datagram,
+        location: &mut LocationHost,
+    ) -> Vec<Out> {
         if datagram.to == self.control_address() {
             return self.control(&datagram.bytes);
         }
@@ -221,7 +227,13 @@ impl NodeHost {
         out
     }
 
-    fn client_effects(&mut self, now: Time, wall: WallMillis, effects: Vec<ClientEffect>, location: &mut LocationHost) -> Vec<Out> {
+    fn client_effects(
+        &mut self,
+        now: Time,
+        wall: WallMillis,
+        effects: Vec<ClientEffect>,
+        location: &mut LocationHost,
+    ) -> Vec<Out> {
         let mut out = Vec::new();
         for effect in effects {
             match effect {

@@ -148,7 +148,7 @@ impl StateDirectory {
 }
 
 /// Also used by `serve`.
-pub fn read_key(rack: &Rack, file: &Path) -> Result<RackKey, Failure> {
+fn read_key(rack: &Rack, file: &Path) -> Result<RackKey, Failure> {
     let (text, place) = match &rack.key {
         Some(key) => (key.clone(), "`key` of the rack file".to_string()),
         None => {

@@ -119,12 +119,17 @@ impl Stage {
                 self.events.remove(at);
                 return Ok(());
             }
-            let bad = self.events.iter().find_map(|(w, e)| failure(e).map(|text| format!("{}: {text}", self.names[*w])));
+            let bad =
+                self.events.iter().find_map(|(w, e)| failure(e).map(|text| format!("{}: {text}", self.names[*w])));
             if let Some(text) = bad {
                 return Err(format!("expected at {}: {what}; but {text}", self.names[who]));
             }
             if self.now() > end {
-                return Err(format!("expected at {}: {what}; nothing came within {} s", self.names[who], STEP_PATIENCE.as_secs()));
+                return Err(format!(
+                    "expected at {}: {what}; nothing came within {} s",
+                    self.names[who],
+                    STEP_PATIENCE.as_secs()
+                ));
             }
             self.turn();
         }
@@ -151,7 +156,11 @@ impl Stage {
                     self.phones[who].handle(now, from, Bytes::copy_from_slice(&buffer[..length]), &mut out);
                 }
                 // Nothing there yet, or the rack's port is closed for the moment: the phone repeats.
-                Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::ConnectionRefused) => {}
+                Err(e)
+                    if matches!(
+                        e.kind(),
+                        ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::ConnectionRefused
+                    ) => {}
                 Err(e) => self.ladder.note(now.0 as f64 / 1000.0, format!("{}: {e}", self.names[who])),
             }
             self.phones[who].tick(now, &mut out);

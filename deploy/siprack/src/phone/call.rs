@@ -210,7 +210,8 @@ impl Phone {
     }
 
     pub(super) fn tick_calls(&mut self, now: Time, out: &mut Vec<Effect>) {
-        let due: Vec<String> = self.calls.iter().filter(|(_, c)| c.due().is_some_and(|at| at <= now)).map(|(k, _)| k.clone()).collect();
+        let due: Vec<String> =
+            self.calls.iter().filter(|(_, c)| c.due().is_some_and(|at| at <= now)).map(|(k, _)| k.clone()).collect();
         for call_id in due {
             let Some(call) = self.calls.get_mut(&call_id) else { continue };
             if call.forget_at.is_some_and(|at| at <= now) {

@@ -13,12 +13,22 @@ const RINGING_PATIENCE: Duration = Duration::from_secs(300);
 /// Why a request was sent; decides what its final response means.
 #[derive(Clone, Debug)]
 pub(super) enum Purpose {
-    Register { expires_s: u32 },
+    Register {
+        expires_s: u32,
+    },
     Options,
-    Invite { call_id: String },
-    Reinvite { call_id: String },
-    Cancel { call_id: String },
-    Bye { call_id: String },
+    Invite {
+        call_id: String,
+    },
+    Reinvite {
+        call_id: String,
+    },
+    Cancel {
+        call_id: String,
+    },
+    Bye {
+        call_id: String,
+    },
     /// BYE to a second callee that answered the same INVITE.
     OtherFork,
 }
@@ -37,7 +47,10 @@ impl Purpose {
     fn call_id(&self) -> &str {
         match self {
             Purpose::Register { .. } | Purpose::Options | Purpose::OtherFork => "",
-            Purpose::Invite { call_id } | Purpose::Reinvite { call_id } | Purpose::Cancel { call_id } | Purpose::Bye { call_id } => call_id,
+            Purpose::Invite { call_id }
+            | Purpose::Reinvite { call_id }
+            | Purpose::Cancel { call_id }
+            | Purpose::Bye { call_id } => call_id,
         }
     }
 }
@@ -283,7 +296,13 @@ impl Phone {
     }
 
     /// Sends the request again with an answer to the challenge (RFC 3261 §22.2); false if it cannot be answered.
-    fn retry_with_credentials(&mut self, now: Time, purpose: &Purpose, message: &SipMessage, out: &mut Vec<Effect>) -> bool {
+    fn retry_with_credentials(
+        &mut self,
+        now: Time,
+        purpose: &Purpose,
+        message: &SipMessage,
+        out: &mut Vec<Effect>,
+    ) -> bool {
         let uri = match purpose {
             Purpose::Register { .. } | Purpose::Options => format!("sip:{}", self.settings.domain),
             _ => match self.calls.get(purpose.call_id()) {

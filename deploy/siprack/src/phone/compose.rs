@@ -24,7 +24,8 @@ pub struct Request<'a> {
 impl Request<'_> {
     pub fn write(&self, settings: &Settings) -> Bytes {
         let mut text = format!("{} {} SIP/2.0\r\n", self.method, self.uri);
-        let _ = write!(text, "Via: SIP/2.0/UDP {};branch={};rport\r\nMax-Forwards: 70\r\n", settings.local, self.branch);
+        let _ =
+            write!(text, "Via: SIP/2.0/UDP {};branch={};rport\r\nMax-Forwards: 70\r\n", settings.local, self.branch);
         for route in self.routes {
             let _ = write!(text, "Route: {route}\r\n");
         }

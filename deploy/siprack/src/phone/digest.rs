@@ -7,7 +7,13 @@ use rsip::headers::auth::{Algorithm, AuthQop};
 use rsip::services::DigestGenerator;
 
 /// The `Authorization` or `Proxy-Authorization` line for the first challenge with a known algorithm.
-pub(super) fn answer(settings: &Settings, response: &SipMessage, method: &str, uri: &str, cnonce: &str) -> Option<String> {
+pub(super) fn answer(
+    settings: &Settings,
+    response: &SipMessage,
+    method: &str,
+    uri: &str,
+    cnonce: &str,
+) -> Option<String> {
     let (challenge, name) = match response.status() {
         401 => (HeaderId::WwwAuthenticate, "Authorization"),
         _ => (HeaderId::ProxyAuthenticate, "Proxy-Authorization"),

@@ -74,35 +74,74 @@ pub enum Order {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A 200 to REGISTER, with how many contacts it listed.
-    Registered { contacts: usize },
-    RegisterRefused { status: u16 },
+    Registered {
+        contacts: usize,
+    },
+    RegisterRefused {
+        status: u16,
+    },
     /// Called: it rings here.
-    Incoming { call_id: String, from: String },
+    Incoming {
+        call_id: String,
+        from: String,
+    },
     /// A repeated INVITE (same transaction) arrived: it must not ring twice.
-    IncomingRepeated { call_id: String },
+    IncomingRepeated {
+        call_id: String,
+    },
     /// A second INVITE with the same Call-ID and From tag but another branch: a second ring (RFC 3261 §8.2.2.2).
-    RangTwice { call_id: String },
-    Ringing { call_id: String },
+    RangTwice {
+        call_id: String,
+    },
+    Ringing {
+        call_id: String,
+    },
     /// The 200 to our INVITE came.
-    Answered { call_id: String },
+    Answered {
+        call_id: String,
+    },
     /// The ACK to our 200 came: both ends know the call.
-    Confirmed { call_id: String },
-    Refused { call_id: String, status: u16 },
+    Confirmed {
+        call_id: String,
+    },
+    Refused {
+        call_id: String,
+        status: u16,
+    },
     /// The caller cancelled while it rang here.
-    CancelledHere { call_id: String },
+    CancelledHere {
+        call_id: String,
+    },
     /// The far end said BYE.
-    EndedByPeer { call_id: String },
+    EndedByPeer {
+        call_id: String,
+    },
     /// Our BYE was answered.
-    Ended { call_id: String, status: u16 },
+    Ended {
+        call_id: String,
+        status: u16,
+    },
     /// A re-INVITE from the far end was answered here.
-    ReinvitedByPeer { call_id: String },
+    ReinvitedByPeer {
+        call_id: String,
+    },
     /// Our re-INVITE ended with this status.
-    Reinvited { call_id: String, status: u16 },
-    OptionsAnswered { status: u16 },
+    Reinvited {
+        call_id: String,
+        status: u16,
+    },
+    OptionsAnswered {
+        status: u16,
+    },
     /// 64 × T1 without an answer to this method.
-    TimedOut { method: String, call_id: String },
+    TimedOut {
+        method: String,
+        call_id: String,
+    },
     /// It could not read this datagram.
-    Garbage { why: String },
+    Garbage {
+        why: String,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -197,7 +236,8 @@ impl Phone {
     /// A number that no other phone of another seed draws.
     fn draw(&mut self) -> String {
         self.counter += 1;
-        let mut x = self.settings.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ self.counter.wrapping_mul(0xD1B5_4A32_D192_ED03);
+        let mut x =
+            self.settings.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ self.counter.wrapping_mul(0xD1B5_4A32_D192_ED03);
         x = (x ^ (x >> 31)).wrapping_mul(0x94D0_49BB_1331_11EB);
         format!("{:x}{:x}", x ^ (x >> 29), self.counter)
     }

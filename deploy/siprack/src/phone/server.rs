@@ -74,7 +74,8 @@ impl Phone {
             Pickup::Never => (180, None),
             Pickup::Refuse(status) => (status, None),
         };
-        let response = Reply::to(message, status, Some(&tag)).header("Contact", format!("<{}>", contact(&self.settings))).finish();
+        let response =
+            Reply::to(message, status, Some(&tag)).header("Contact", format!("<{}>", contact(&self.settings))).finish();
         let caller = text(message.header(HeaderId::From));
         let call = Call {
             state: if status < 200 { State::Ringing } else { State::Over },
@@ -86,7 +87,12 @@ impl Phone {
             cseq: 0,
             invite_branch: String::new(),
             ack: None,
-            incoming: Some(Incoming { message: message.clone(), branch: branch_of(message), from, response: response.clone() }),
+            incoming: Some(Incoming {
+                message: message.clone(),
+                branch: branch_of(message),
+                from,
+                response: response.clone(),
+            }),
             answer_at,
             resend: None,
             forget_at: None,
@@ -184,7 +190,10 @@ impl Phone {
         match message.to_tag() {
             Some(tag) => tag.to_string(),
             None => {
-                let sum = message.call_id().iter().fold(self.settings.seed, |h, b| h.wrapping_mul(0x100_0000_01B3) ^ u64::from(*b));
+                let sum = message
+                    .call_id()
+                    .iter()
+                    .fold(self.settings.seed, |h, b| h.wrapping_mul(0x100_0000_01B3) ^ u64::from(*b));
                 format!("{sum:x}")
             }
         }

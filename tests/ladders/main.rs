@@ -18,7 +18,7 @@ use siprack::phone::{Event, Order, Pickup};
 pub fn seeds() -> Vec<u64> {
     let count = |name: &str, default: u64| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default);
     let soak = std::env::var("SIPRACK_SOAK").is_ok_and(|v| v == "yes");
-    let factor = if soak { 10 } else { 1 };
+    let factor = if soak { 4 } else { 1 };
     let fixed = 1..=count("SIPRACK_FIXED_SEEDS", 200) * factor;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64);
     let new = (0..count("SIPRACK_NEW_SEEDS", 100) * factor).map(|n| now.wrapping_add(n));

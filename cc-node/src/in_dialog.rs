@@ -48,6 +48,28 @@ impl InDialog {
         calls.of_dialog(request.call_id(), caller, callee)
     }
 
+    /// The peer of the side that the token takes the sender for.
+    pub fn near(&self) -> Peer {
+        match self.sender {
+            Side::Caller => self.token.caller,
+            Side::Callee => self.token.callee,
+        }
+    }
+
+    /// Whether the request comes from where that side is. Each side knows the other's tag, so a token alone does not
+    /// say which of the two asks: only a request from its own side may touch what this node knows of the call.
+    pub fn is_from_its_side(&self, station: &Station, calls: &Calls, call: CallRef, source: &Flow) -> bool {
+        match self.near() {
+            Peer::Trunk(id) => {
+                station.rack.trunk(id).is_some_and(|t| t.addresses.iter().any(|a| a.ip == source.remote.ip()))
+                    || calls.get(call).is_some_and(|call| call.has_seen(self.sender, source.remote))
+            }
+            Peer::Flow(flow) | Peer::Direct(flow) => {
+                flow.remote.ip().to_canonical() == source.remote.ip().to_canonical()
+            }
+        }
+    }
+
     fn far(&self) -> (Side, Peer) {
         match self.sender {
             Side::Caller => (Side::Callee, self.token.callee),
@@ -117,7 +139,7 @@ fn trunk(station: &Station, id: TrunkId, hop: &SipUri<'_>, seen: impl Fn(SocketA
         return trunk.addresses.first().map(|address| flow(address.send_to())).ok_or_else(outside);
     };
     let address = SocketAddr::new(ip, hop.port_or_default());
-    match trunk.addresses.iter().any(|a| a.ip == ip) || seen(address) {
+    match trunk.addresses.iter().any(|a| a.is_source(address)) || seen(address) {
         true => Ok(flow(address)),
         false => Err(outside()),
     }

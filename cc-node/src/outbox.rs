@@ -77,7 +77,7 @@ mod tests {
     use common::time::WallMillis;
 
     fn journal(number: u64) -> Effect {
-        let call = CallKey { call_id: b"c"[..].into(), from_tag: "f".into(), upstream_branch: "b".into() };
+        let call = CallKey { call_id: b"c"[..].into(), from_tag: "f".into(), upstream_branch: "b".into(), cseq: 1 };
         Effect::Journal(Record { no: no(number), call, what: What::Ended { at: WallMillis(0) } })
     }
 

@@ -24,6 +24,8 @@ pub struct CallKey {
     pub from_tag: Box<str>,
     /// Branch of the Via that the INVITE came with; empty where it had none.
     pub upstream_branch: Box<str>,
+    /// Of the INVITE: a peer that uses tag and branch again starts another call.
+    pub cseq: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -218,7 +218,10 @@ impl Calls {
         self.kept(call)?;
         let kept = self.kept.remove(call.index);
         for key in kept.dialogs {
-            self.by_dialog.remove(&key);
+            // A call that came back to us through a trunk has the same dialog twice: leave the other's alone.
+            if self.by_dialog.get(&key) == Some(&call) {
+                self.by_dialog.remove(&key);
+            }
         }
         kept.longest.map(|handle| self.longest.cancel(handle));
         Some(kept.call)

@@ -143,6 +143,9 @@ impl Call {
             hash.write(&(field.len() as u32).to_be_bytes());
             hash.write(field);
         }
+        hash.write(&self.key.cseq.to_be_bytes());
+        // From the INVITE's record, so a node that takes over has the same.
+        hash.write(&self.created.1.0.to_be_bytes());
         format!("{:032x}", hash.finish128().as_u128())
     }
 }

@@ -12,6 +12,7 @@ use crate::station::Station;
 use crate::stats::{DropReason, Rejection};
 use crate::transaction::{Address, Outgoing, Owner, ServerKey, ServerSaw, Subject};
 use crate::turn::Turn;
+use common::config::Auth;
 use common::flow::{Flow, Peer};
 use common::sip::{MethodKind, SipMessage, SipUri, Uri};
 use common::tag;
@@ -91,7 +92,9 @@ impl Engine {
         let Ok(choice) = dialog.choice(station, &self.proxy.calls, call, &routed) else {
             return turn.stats.drop(DropReason::AckOutsidePeer);
         };
-        let original = Original { request, source, routed, record_route: RecordRoute::No, drop_credentials: false };
+        let trusted = matches!(dialog.near(), Peer::Trunk(_));
+        let record_route = RecordRoute::No;
+        let original = Original { request, source, routed, record_route, drop_credentials: false, trusted };
         stateless::ack(turn, station, &original, choice);
     }
 
@@ -141,10 +144,16 @@ impl Engine {
         };
         let choice = match choice {
             Ok(choice) => choice,
+            // The ACK to this has the far end's tag and our token: a transaction must take it in.
+            Err(refusal) if asked.method == MethodKind::Invite => return self.refuse_for_good(turn, asked, refusal),
             Err(refusal) => return refuse(turn, &self.station, &asked.request, &asked.source, asked.back, refusal),
         };
-        if let (Some(call), Some(address)) = (call, contact_address(&asked.request)) {
-            self.proxy.calls.saw_contact(call, dialog.sender, address);
+        let calls = &mut self.proxy.calls;
+        let call = call.filter(|call| dialog.is_from_its_side(&self.station, calls, *call, &asked.source));
+        if let (Some(call), Some(address), true) =
+            (call, contact_address(&asked.request), in_dialog::records_again(asked.method))
+        {
+            calls.saw_contact(call, dialog.sender, address);
         }
         turn.stats.in_dialog += 1;
         let record_route = match in_dialog::records_again(asked.method) {
@@ -156,8 +165,9 @@ impl Engine {
         let decisions = vec![Decision { step: Step::Identify, found }];
         let owner = self.proxy.next_owner();
         let server = self.proxy.table.open_server(asked.key, asked.subject(&self.station), owner);
-        let original =
-            Original { request: asked.request, source: asked.source, routed, record_route, drop_credentials: false };
+        let trusted = matches!(dialog.near(), Peer::Trunk(_));
+        let (request, source) = (asked.request, asked.source);
+        let original = Original { request, source, routed, record_route, drop_credentials: false, trusted };
         let dialog = call.map(|call| (call, dialog.sender));
         let job = Job { original, server, owner, choices: vec![choice], decisions, key, call: None, dialog };
         self.proxy.open(turn, &self.station, job);
@@ -190,6 +200,9 @@ impl Engine {
             Err(refusal) => return refuse(turn, &self.station, &asked.request, &asked.source, asked.back, refusal),
         };
         let plan = match routed.routes.is_empty() {
+            _ if caller == Caller::Anyone && !is_open_to_anyone(&self.station, &uri) => {
+                Err(Refusal::because(403, Rejection::Forbidden, "This Domain Asks For Authentication"))
+            }
             true => service::decide(&self.station, turn.view, turn.now, &caller, &uri, decisions),
             false => by_route(&self.station, &routed, decisions),
         };
@@ -237,7 +250,8 @@ impl Engine {
         let owner = self.proxy.next_owner();
         let server = self.proxy.table.open_server(key, subject, owner);
         let drop_credentials = matches!(caller, Caller::User(_));
-        let original = Original { request, source, routed, record_route, drop_credentials };
+        let trusted = caller.trunk().is_some();
+        let original = Original { request, source, routed, record_route, drop_credentials, trusted };
         let Plan { choices, decisions } = plan;
         let job = Job { original, server, owner, choices, decisions, key: call_key, call, dialog: None };
         self.proxy.open(turn, &self.station, job);
@@ -268,9 +282,27 @@ pub(super) fn refuse(
     turn.send(request.method().kind(), back, Outgoing::new(None, bytes));
 }
 
-/// A Route beyond this rack in a new request leads to a trunk, or nowhere: this is no relay.
+/// Whoever came in by a domain without authentication reaches domains without it; foreign ones only where no domain
+/// asks for it. Else one open domain would open all of them.
+fn is_open_to_anyone(station: &Station, uri: &Uri<'_>) -> bool {
+    match service::named(station, uri, None) {
+        Named::Local { domain, .. } => domain.auth == Auth::None,
+        Named::Ourselves => true,
+        Named::Foreign { .. } => asks_nobody(station),
+    }
+}
+
+fn asks_nobody(station: &Station) -> bool {
+    station.rack.domains.iter().all(|domain| domain.auth == Auth::None)
+}
+
+/// A Route beyond this rack in a new request leads to a trunk, or nowhere: this is no relay. Only a rack that asks nobody
+/// for authentication follows it at all: elsewhere it would pass by the dial plan.
 fn by_route(station: &Station, routed: &Routed, mut decisions: Vec<Decision>) -> Result<Plan, Refusal> {
     let refused = || Refusal::because(403, Rejection::Relaying, "Route Leads Outside");
+    if !asks_nobody(station) {
+        return Err(refused());
+    }
     let (hop, uri, route) = next_hop(routed.uri.clone(), routed.routes.clone())
         .map_err(|e| Refusal::because(400, Rejection::Invalid, e.to_string()))?;
     let hop = SipUri::parse(&hop).map_err(|_| refused())?;
@@ -303,6 +335,7 @@ fn call_key(request: &SipMessage) -> CallKey {
         call_id: request.call_id().into(),
         from_tag: request.from_tag().unwrap_or_default().into(),
         upstream_branch: request.top_via().ok().and_then(|via| via.branch()).unwrap_or_default().into(),
+        cseq: request.cseq().map_or(0, |cseq| cseq.number),
     }
 }
 

@@ -311,7 +311,8 @@ impl Proxy {
         }
     }
 
-    /// A final response to a BYE ends the call, whatever it says but a challenge (RFC 3261 §15.1.1).
+    /// A final response to a BYE ends the call (RFC 3261 §15.1.1), unless it refuses this very request: whoever pays for
+    /// the call could provoke that, and talk on.
     pub(super) fn ends(
         &mut self,
         turn: &mut Turn<'_>,
@@ -320,7 +321,7 @@ impl Proxy {
         status: u16,
     ) -> Option<RecordNo> {
         let (call, side) =
-            context.dialog.filter(|_| context.method == MethodKind::Bye && !matches!(status, 401 | 407))?;
+            context.dialog.filter(|_| context.method == MethodKind::Bye && !refuses_the_request(status))?;
         let request = &context.original.request;
         let (by, callee_tag) = match side {
             Side::Caller => (EndedBy::Caller, request.to_tag()),
@@ -328,6 +329,14 @@ impl Proxy {
         };
         self.calls.ended(turn, station, &mut self.journal, call, Some(callee_tag?), by)
     }
+}
+
+/// Statuses by which a UAS refuses a request for what stands in it, and keeps the dialog (RFC 5057 §5.1).
+fn refuses_the_request(status: u16) -> bool {
+    matches!(
+        status,
+        400 | 401 | 403 | 405 | 407 | 413..=416 | 420 | 421 | 483 | 488 | 491 | 493 | 494 | 500 | 505 | 513
+    )
 }
 
 fn subject(station: &Station, method: MethodKind, leg: &Leg, request: &SipMessage) -> Subject {

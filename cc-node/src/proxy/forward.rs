@@ -33,6 +33,8 @@ pub struct Original {
     pub record_route: RecordRoute,
     /// Our own challenge was answered: the credentials stay here.
     pub drop_credentials: bool,
+    /// It comes from a trunk: what it asserts about the caller may stand (RFC 3325 §5).
+    pub trusted: bool,
 }
 
 /// The target of a choice: with its branch, which is never recomputed.
@@ -86,6 +88,9 @@ pub fn write(station: &Station, original: &Original, target: &Target, breadth: O
     }
     if original.drop_credentials && request.all(HeaderId::ProxyAuthorization).count() == 1 {
         edit.remove_all(HeaderId::ProxyAuthorization);
+    }
+    if !original.trusted {
+        edit.remove_all(HeaderId::PAssertedIdentity);
     }
     record_route(station, original, target, &mut edit);
     if let Ok(via) = request.top_via()

@@ -8,9 +8,10 @@ use crate::stats::DropReason;
 use crate::transaction::{Address, Outgoing};
 use crate::turn::Turn;
 use common::flow::Flow;
-use common::ids::Transport;
+use common::ids::{ListenerId, Transport};
 use common::sip::{Edit, HeaderId, MethodKind, SipMessage, Via};
 use common::token;
+use std::net::SocketAddr;
 
 /// A response without transaction: a late 2xx, or one for a request that another node forwarded. A response to a CANCEL
 /// is for the node that made it, a 100 for the hop that asked.
@@ -26,8 +27,18 @@ pub fn response(turn: &mut Turn<'_>, station: &Station, source: &Flow, response:
     let Some(to) = next else { return turn.stats.drop(DropReason::NotForwarded) };
     turn.stats.responses_by_token += 1;
     let bytes = Edit::new(response).remove_first_value(HeaderId::Via).finish();
-    let address = Address { listener: source.listener, to, transport: Transport::Udp };
-    turn.send(method, address, Outgoing::new(None, bytes));
+    let listener = listener_towards(station, source.listener, to);
+    turn.send(method, Address { listener, to, transport: Transport::Udp }, Outgoing::new(None, bytes));
+}
+
+/// Which listener the request came in at is not in its Via: the one that the response came in at, if it speaks the next
+/// hop's IP version, else the first that does.
+fn listener_towards(station: &Station, came_in_at: ListenerId, to: SocketAddr) -> ListenerId {
+    let speaks = |id: &ListenerId| {
+        station.rack.listeners.get(usize::from(id.0)).is_some_and(|l| l.address.is_ipv4() == to.is_ipv4())
+    };
+    let all = (0..station.rack.listeners.len()).map(|i| ListenerId(i as u8));
+    [came_in_at].into_iter().chain(all).find(speaks).unwrap_or(came_in_at)
 }
 
 /// An ACK to a 2xx: on its way, with a branch of its own.

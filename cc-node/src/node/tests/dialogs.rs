@@ -145,3 +145,30 @@ fn other_methods_within_and_without_a_dialog() {
     let subscribe = b.hear(ALICE, &request("SUBSCRIBE", "sip:bob@rack.test", "s", 1, "Event: presence\n"));
     assert_eq!(subscribe[0].all("Record-Route").count(), 1);
 }
+
+/// Each side knows the other's tag, so tag and token alone do not say who asks.
+#[test]
+fn a_caller_that_poses_as_the_callee_ends_nothing() {
+    let mut b = bench();
+    let ok = established(&mut b, "c");
+    let posed = from_bob("BYE", "c", 1, ok.route(), "sip:alice@10.0.0.1:5060");
+    let bye = b.hear(ALICE, &posed);
+    for said in bye.iter().filter(|said| said.what() == "BYE") {
+        b.hear(ALICE, &response(said, "200 OK", "", ""));
+    }
+    assert!(b.cdrs.is_empty(), "{:?}", b.cdrs);
+    assert_eq!(b.node.calls().len(), 1);
+}
+
+/// Whoever pays for the call could provoke such an answer, and talk on.
+#[test]
+fn a_bye_that_is_refused_for_what_stands_in_it_ends_nothing() {
+    let mut b = bench();
+    let ok = established(&mut b, "c");
+    let bye = b.hear(ALICE, &in_dialog("BYE", "c", 2, ok.route(), "sip:bob@10.0.0.2:5060"));
+    b.hear(BOB, &response(&bye[0], "420 Bad Extension", "", ""));
+    assert!(b.cdrs.is_empty());
+    let bye = b.hear(ALICE, &in_dialog("BYE", "c", 3, ok.route(), "sip:bob@10.0.0.2:5060"));
+    b.hear(BOB, &response(&bye[0], "200 OK", "", ""));
+    assert_eq!(b.cdrs.len(), 1);
+}

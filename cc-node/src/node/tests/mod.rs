@@ -120,7 +120,16 @@ pub struct Bench {
 }
 
 pub fn bench() -> Bench {
-    let rack = Rack::from_yaml("test.yaml", RACK).unwrap().expand();
+    bench_of(RACK)
+}
+
+/// The same rack without the domain that asks for authentication.
+pub fn open_bench() -> Bench {
+    bench_of(&RACK.replace("  - { name: safe.test, auth: digest, provisioning: closed }\n", ""))
+}
+
+fn bench_of(rack: &str) -> Bench {
+    let rack = Rack::from_yaml("test.yaml", rack).unwrap().expand();
     let keys = Keys::derive(&RackKey([5; 32]));
     let setup = NodeSetup { id: NodeId(1), boot: BootId(1), worker: 0, rack: Arc::new(rack), keys: Arc::new(keys) };
     let view = FakeView { bindings: BTreeMap::new(), subscribers: BTreeMap::new(), placement: Placement::empty() };

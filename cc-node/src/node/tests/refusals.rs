@@ -25,10 +25,7 @@ fn a_request_that_cannot_be_forwarded() {
         ),
         (request("INVITE", "sip:nobody@rack.test", "n", 1, ""), "SIP/2.0 404 Not Found"),
         (request("INVITE", "sip:rack.test", "m", 1, ""), "SIP/2.0 404 No User In Request-URI"),
-        (
-            request("INVITE", "sip:x@elsewhere.example", "f", 1, ""),
-            "SIP/2.0 403 Relaying To This Domain Is Not Allowed",
-        ),
+        (request("INVITE", "sip:x@elsewhere.example", "f", 1, ""), "SIP/2.0 403 This Domain Asks For Authentication"),
         (
             request("INVITE", "sip:bob@rack.test", "r", 1, "Route: <sip:203.0.113.5;lr>\n"),
             "SIP/2.0 403 Route Leads Outside",
@@ -166,8 +163,30 @@ fn too_much_is_503_with_retry_after_and_tables_stay_bounded() {
 }
 
 #[test]
-fn a_foreign_domain_with_a_route_keeps_its_request_uri() {
+fn an_open_domain_does_not_open_the_others() {
     let mut b = bench();
+    for uri in ["sip:bob@safe.test", "sip:through@elsewhere.example"] {
+        let line = answer(&mut b, &request("INVITE", uri, "o", 1, ""));
+        assert_eq!(line, "SIP/2.0 403 This Domain Asks For Authentication", "{uri}");
+    }
+    let by_route = request("INVITE", "sip:x@rack.test", "r", 1, "Route: <sip:10.9.0.1;lr>\n");
+    assert_eq!(answer(&mut b, &by_route), "SIP/2.0 403 Route Leads Outside");
+    let foreign = request("INVITE", "sip:x@elsewhere.example", "f", 1, "");
+    assert_eq!(answer(&mut open_bench(), &foreign), "SIP/2.0 403 Relaying To This Domain Is Not Allowed");
+}
+
+#[test]
+fn what_a_user_asserts_about_itself_does_not_reach_a_trunk() {
+    let mut b = bench();
+    let said = b
+        .hear(ALICE, &request("INVITE", "sip:0044@rack.test", "p", 1, "P-Asserted-Identity: <sip:+49110@rack.test>\n"));
+    assert_eq!(said[1].to, CARRIER);
+    assert!(!said[1].text.contains("P-Asserted-Identity"), "{}", said[1].text);
+}
+
+#[test]
+fn a_foreign_domain_with_a_route_keeps_its_request_uri() {
+    let mut b = open_bench();
     let said = b.hear(ALICE, &request("INVITE", "sip:through@elsewhere.example", "f", 1, ""));
     assert_eq!((said[1].to.as_str(), said[1].uri()), (CARRIER, "sip:through@elsewhere.example"));
 }

@@ -4,9 +4,9 @@
 use crate::hosts::location::{LocationHost, StreamEvent};
 use crate::network::Datagram;
 use bytes::Bytes;
-use cc_node::effect::{Cdr, Effect, Input, View};
+use cc_node::effect::{Cdr, Effect, Input};
 use cc_node::heartbeat::{Facts, Heart, HeartSetup};
-use cc_node::location::{Client, ClientEffect, ClientSetup, Replica, Writer};
+use cc_node::location::{Client, ClientEffect, ClientSetup, LocalView, Replica, Writer};
 use cc_node::node::Node;
 use cc_node::outbox::Outbox;
 use cc_node::ownership::Ownership;
@@ -14,7 +14,6 @@ use cc_node::station::NodeSetup;
 use common::config::{CcNode, Rack};
 use common::ids::{BootId, ListenerId, NodeId, Plane, Transport};
 use common::keys::Keys;
-use common::location::{Aor, Bindings, LogTime, Subscriber};
 use common::placement::Placement;
 use common::sip::{Listeners, Scan, scan};
 use common::time::{Duration, Time, WallMillis};
@@ -56,30 +55,6 @@ struct Alive {
     replica: Arc<Replica>,
     ticks: u64,
     reconnect_at: Option<Time>,
-}
-
-/// What the core reads: this node's own copies.
-struct OwnView<'a> {
-    replica: &'a Replica,
-    placement: &'a Placement,
-}
-
-impl View for OwnView<'_> {
-    fn bindings(&self, aor: &Aor) -> Option<Arc<Bindings>> {
-        self.replica.bindings(aor)
-    }
-
-    fn subscriber(&self, aor: &Aor) -> Option<Arc<Subscriber>> {
-        self.replica.subscriber(aor)
-    }
-
-    fn log_time(&self, now: Time) -> LogTime {
-        self.replica.log_time(now)
-    }
-
-    fn placement(&self) -> &Placement {
-        self.placement
-    }
 }
 
 impl NodeHost {
@@ -257,7 +232,7 @@ impl NodeHost {
     fn drive(&mut self, now: Time, wall: WallMillis, input: Option<Input>, location: &mut LocationHost) -> Vec<Out> {
         let Some(alive) = &mut self.alive else { return Vec::new() };
         let (boot, placement) = (alive.boot, alive.ownership.placement().clone());
-        let view = OwnView { replica: &alive.replica, placement: &placement };
+        let view = LocalView { replica: alive.replica.clone(), placement: placement.clone() };
         let mut effects = Vec::new();
         match input {
             Some(input) => alive.node.handle(now, wall, &view, input, &mut effects),

@@ -6,6 +6,7 @@
 //! Effects of one call keep their order.
 
 pub use crate::cdr::Cdr;
+pub use crate::dns::{DnsAnswer, DnsAsk, Question};
 pub use crate::record::{Record, RecordNo};
 
 use bytes::Bytes;
@@ -23,6 +24,8 @@ pub enum Input {
     Datagram { header: ProxyHeader, message: Bytes },
     /// What came of an `Effect::Location`.
     Location { ask: AskId, outcome: Result<Outcome, LocationFailure> },
+    /// What came of an `Effect::Dns`.
+    Dns { ask: DnsAsk, answer: DnsAnswer },
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +36,8 @@ pub enum Effect {
     Send { after: Option<RecordNo>, listener: ListenerId, to: SocketAddr, transport: Transport, bytes: Bytes },
     /// For the location server. Exactly one `Input::Location` with this `ask` comes back.
     Location { ask: AskId, key: IdempotenceKey, command: Command },
+    /// For the DNS. At most one `Input::Dns` with this `ask` comes back.
+    Dns { ask: DnsAsk, question: Question },
     /// Written once; stands behind the journal record that says so.
     Cdr(Cdr),
 }

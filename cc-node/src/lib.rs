@@ -3,9 +3,10 @@
 //!
 //! Imports run downwards only: a module may use what stands above it here.
 //!
-//! 1. `record`, `cdr`, `effect`: what the journal holds, the call detail record, what goes in and comes out of a worker.
+//! 1. `record`, `cdr`, `dns`, `effect`: what the journal holds, the call detail record, questions to the DNS, what goes in
+//!    and comes out of a worker.
 //! 2. `stats`, `turn`, `station`, `outbox`: a worker's counters, one input's worth of work, what the worker knows for
-//!    good, what waits for a record's ack.
+//!    good, what waits for a record's ack; `resolve`: RFC 3263, where a name leads.
 //! 3. `location`, `auth`, `registrar`: the replica and its stream, who is it, where are users.
 //! 4. `heartbeat`, `ownership`: this node's sign of life, and the placement it has adopted.
 //! 5. `transaction`: the four machines of RFC 3261 §17 with RFC 6026, and their table.
@@ -19,6 +20,8 @@ pub mod record;
 
 pub mod cdr;
 
+pub mod dns;
+
 pub mod effect;
 
 pub mod stats;
@@ -28,6 +31,8 @@ pub mod turn;
 pub mod station;
 
 pub mod outbox;
+
+pub mod resolve;
 
 pub mod location;
 

@@ -2,6 +2,8 @@
 
 use super::cdr::CdrCounters;
 use super::shared::{Shared, WorkerReport};
+use crate::dns::Kind as Question;
+use crate::resolve::Outcome;
 use crate::stats::{DropReason, Histogram, Rejection, SETUP_BOUNDS_MS};
 use common::metrics::{Kind, Sample, family, registry};
 use common::sip::MethodKind;
@@ -19,8 +21,10 @@ pub fn start(shared: &Arc<Shared>, cdrs: &Arc<CdrCounters>) -> Result<Registry, 
     of.losses(cdrs)?;
     of.calls(cdrs)?;
     of.location()?;
+    of.names()?;
     of.rack()?;
-    registry.register(Box::new(SetupSeconds::new(shared.clone())?))?;
+    registry.register(Box::new(Seconds::new(shared.clone(), &SETUP)?))?;
+    registry.register(Box::new(Seconds::new(shared.clone(), &DNS)?))?;
     Ok(registry)
 }
 
@@ -188,6 +192,42 @@ impl Of<'_> {
         self.counter(name, "Sums that differed from the server's", &[], |s| one(s.replica.status().mismatches))
     }
 
+    fn names(&self) -> Result<(), Error> {
+        let labels = ["kind", "outcome"];
+        self.counter("siprack_dns_questions_total", "Questions to the DNS, by what came of them", &labels, |shared| {
+            let all = reports(shared);
+            let count = |kind: Question, outcome: Outcome| {
+                let value = all.iter().map(|r| r.dns.questions[kind as usize][outcome as usize]).sum();
+                labelled([kind.label(), outcome.label()], value)
+            };
+            Question::ALL.iter().flat_map(|kind| Outcome::ALL.iter().map(|outcome| count(*kind, *outcome))).collect()
+        })?;
+        let name = "siprack_dns_cache_total";
+        self.counter(name, "Questions that needed no asking, by why", &["by"], |shared| {
+            vec![
+                labelled(["fresh"], sum(shared, |r| r.dns.hits)),
+                labelled(["stale"], sum(shared, |r| r.dns.stale)),
+                labelled(["failure"], sum(shared, |r| r.dns.failures)),
+                labelled(["coalesced"], sum(shared, |r| r.dns.coalesced)),
+            ]
+        })?;
+        self.counter("siprack_lookups_total", "Destinations looked up, by what came of them", &["result"], |shared| {
+            vec![
+                labelled(["located"], sum(shared, |r| r.dns.located)),
+                labelled(["unresolved"], sum(shared, |r| r.dns.unresolved)),
+            ]
+        })?;
+        self.gauge("siprack_lookups_waiting", "Look-ups that wait for the DNS", &[], |s| {
+            one(sum(s, |r| r.dns.waiting))
+        })?;
+        self.gauge("siprack_dns_entries", "Questions of which the cache keeps something", &[], |s| {
+            one(sum(s, |r| r.dns.entries))
+        })?;
+        self.gauge("siprack_next_hops_unwell", "Next hops that failed lately and are tried last", &[], |s| {
+            one(sum(s, |r| r.dns.unwell))
+        })
+    }
+
     fn rack(&self) -> Result<(), Error> {
         self.gauge("siprack_placement_epoch", "Epoch of the placement adopted", &[], |s| {
             one(s.placement.load().epoch().0)
@@ -228,21 +268,44 @@ fn sum(shared: &Shared, read: fn(&WorkerReport) -> u64) -> u64 {
     reports(shared).iter().map(|r| read(r)).sum()
 }
 
-/// `siprack_call_setup_seconds`: the workers' histograms added up.
-struct SetupSeconds {
+/// A histogram of the workers, added up.
+struct Seconds {
     desc: Desc,
     shared: Arc<Shared>,
+    family: &'static Family,
 }
 
-const SETUP: (&str, &str) = ("siprack_call_setup_seconds", "From INVITE to ringing, and to the answer");
+struct Family {
+    name: &'static str,
+    help: &'static str,
+    label: &'static str,
+    /// Values of the label.
+    series: &'static [(&'static str, Read)],
+}
 
-impl SetupSeconds {
-    fn new(shared: Arc<Shared>) -> Result<SetupSeconds, Error> {
-        let desc = Desc::new(SETUP.0.into(), SETUP.1.into(), vec!["to".into()], Default::default())?;
-        Ok(SetupSeconds { desc, shared })
+type Read = fn(&WorkerReport) -> &Histogram;
+
+const SETUP: Family = Family {
+    name: "siprack_call_setup_seconds",
+    help: "From INVITE to ringing, and to the answer",
+    label: "to",
+    series: &[("ringing", |r| &r.node.to_ringing), ("answer", |r| &r.node.to_answer)],
+};
+
+const DNS: Family = Family {
+    name: "siprack_dns_seconds",
+    help: "From a question to the DNS to what came of it",
+    label: "to",
+    series: &[("answer", |r| &r.dns.took)],
+};
+
+impl Seconds {
+    fn new(shared: Arc<Shared>, family: &'static Family) -> Result<Seconds, Error> {
+        let desc = Desc::new(family.name.into(), family.help.into(), vec![family.label.into()], Default::default())?;
+        Ok(Seconds { desc, shared, family })
     }
 
-    fn metric(&self, to: &str, read: fn(&WorkerReport) -> &Histogram) -> Metric {
+    fn metric(&self, value: &str, read: Read) -> Metric {
         let all = reports(&self.shared);
         let (mut total, mut sum_ms) = (0, 0);
         let mut buckets = [0u64; SETUP_BOUNDS_MS.len()];
@@ -265,27 +328,25 @@ impl SetupSeconds {
         histogram.set_sample_sum(sum_ms as f64 / 1000.0);
         histogram.set_bucket(buckets);
         let mut label = LabelPair::default();
-        label.set_name("to".into());
-        label.set_value(to.into());
+        label.set_name(self.family.label.into());
+        label.set_value(value.into());
         let mut metric = Metric::from_label(vec![label]);
         metric.set_histogram(histogram);
         metric
     }
 }
 
-impl Collector for SetupSeconds {
+impl Collector for Seconds {
     fn desc(&self) -> Vec<&Desc> {
         vec![&self.desc]
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
         let mut family = MetricFamily::default();
-        family.set_name(SETUP.0.into());
-        family.set_help(SETUP.1.into());
+        family.set_name(self.family.name.into());
+        family.set_help(self.family.help.into());
         family.set_field_type(MetricType::HISTOGRAM);
-        let metrics =
-            vec![self.metric("ringing", |r| &r.node.to_ringing), self.metric("answer", |r| &r.node.to_answer)];
-        family.set_metric(metrics);
+        family.set_metric(self.family.series.iter().map(|(value, read)| self.metric(value, *read)).collect());
         vec![family]
     }
 }

@@ -1,11 +1,12 @@
 //! A cc-node as a process: opens what it needs, starts its threads, runs the control plane until it is told to end.
 //!
 //! `worker` (with `doorman` at its door and `egress` on its way out) drives the engine; `heartbeat` the sign of life and
-//! the placement; `location` the stream to the location server; `cdr` the call detail records; `admin` and `metrics`
-//! what people and Prometheus see. `shared` is all that they have in common.
+//! the placement; `location` the stream to the location server; `dns` the name servers; `cdr` the call detail records;
+//! `admin` and `metrics` what people and Prometheus see. `shared` is all that they have in common.
 
 mod admin;
 mod cdr;
+mod dns;
 mod doorman;
 mod egress;
 mod heartbeat;
@@ -16,6 +17,7 @@ mod worker;
 
 use crate::location::{Client, ClientSetup, Writer};
 use crate::node::Node;
+use crate::resolve::OPEN_QUESTIONS;
 use crate::station::NodeSetup;
 use common::config::CcNode;
 use common::ids::{NodeId, Plane};
@@ -54,14 +56,18 @@ pub fn run(options: Options) -> Result<(), StartError> {
     let directory = options.data.join(format!("cc-node-{id}"));
     let (cdrs, cdr_writer) = cdr::start(&directory, clock).map_err(|e| cannot_create(&directory, e))?;
     let (asks, asks_in) = mpsc::channel(ASKS_QUEUED);
+    let (questions, questions_in) = mpsc::channel(dns::QUESTIONS_QUEUED);
     let mut answers_to = Vec::new();
+    let mut dns_answers_to = Vec::new();
     let mut workers = Vec::new();
     for index in 0..shared.config.workers {
-        let (worker, answer_to) = open_worker(index, &shared, clock, asks.clone(), cdrs.clone())?;
+        let ways = Ways { asks: asks.clone(), questions: questions.clone(), cdrs: cdrs.clone() };
+        let (worker, answer_to, dns_answer_to) = open_worker(index, &shared, clock, ways)?;
         workers.push(worker);
         answers_to.push(answer_to);
+        dns_answers_to.push(dns_answer_to);
     }
-    drop(asks);
+    drop((asks, questions));
     let wakers: Vec<Waker> = answers_to.iter().map(|to| to.waker.clone()).collect();
     let mut threads = heartbeat::start(&shared, clock)?;
     for (index, parts) in workers.into_iter().enumerate() {
@@ -74,11 +80,13 @@ pub fn run(options: Options) -> Result<(), StartError> {
     let client = Client::new(ClientSetup::new(id, options.boot), writer);
     let result = runtime.block_on(async {
         let stream = location::run(shared.clone(), clock, client, asks_in, answers_to);
+        let names = dns::run(shared.rack.dns.clone(), questions_in, dns_answers_to);
         tokio::select! {
             ended = told_to_end() => ended.map_err(|e| StartError::io("waiting for signals", e)),
             served = admin_port::serve(listener, admin_port::router(Arc::new(source))) =>
                 served.map_err(|e| StartError::io("the admin port", e)),
             () = stream => Err(StartError::io("the workers", std::io::Error::other("all of them ended"))),
+            () = names => Err(StartError::io("the workers", std::io::Error::other("all of them ended"))),
             () = watch(shared.clone()) => Err(StartError::io("a thread", std::io::Error::other("it ended by itself"))),
         }
     });
@@ -92,22 +100,32 @@ pub fn run(options: Options) -> Result<(), StartError> {
     result
 }
 
+/// Where what a worker asks and writes goes.
+struct Ways {
+    asks: mpsc::Sender<location::Ask>,
+    questions: mpsc::Sender<dns::Asked>,
+    cdrs: cdr::CdrSink,
+}
+
 fn open_worker(
     index: u16,
     shared: &Arc<Shared>,
     clock: Clock,
-    asks: mpsc::Sender<location::Ask>,
-    cdrs: cdr::CdrSink,
-) -> Result<(Parts, AnswerTo), StartError> {
+    ways: Ways,
+) -> Result<(Parts, AnswerTo, dns::AnswerTo), StartError> {
     let (queue, answers) = sync_channel(ASKS_A_WORKER);
+    let (dns_queue, dns_answers) = sync_channel(OPEN_QUESTIONS);
     let (waker, wakeable) = poll::waker().map_err(|e| StartError::io("a worker's wake-up", e))?;
     let (rack, keys) = (shared.rack.clone(), shared.keys.clone());
     let node = Node::new(NodeSetup { id: shared.id, boot: shared.boot, worker: index, rack, keys });
     let sockets = open_sockets(index, &shared.config)?;
     let egress = egress::Egress::new(shared.clone())?;
     let shared = shared.clone();
-    let parts = Parts { index, shared, clock, node, sockets, egress, asks, answers, wakeable, cdrs };
-    Ok((parts, AnswerTo { queue, waker }))
+    let Ways { asks, questions, cdrs } = ways;
+    let parts =
+        Parts { index, shared, clock, node, sockets, egress, asks, answers, questions, dns_answers, wakeable, cdrs };
+    let dns_answer_to = dns::AnswerTo { queue: dns_queue, waker: waker.clone() };
+    Ok((parts, AnswerTo { queue, waker }, dns_answer_to))
 }
 
 /// A worker's port on each plane: plane addresses only, never a wildcard.

@@ -1,6 +1,7 @@
 //! What the threads of a node share: atomics and pointers that are swapped whole. Nobody waits for anybody.
 
 use crate::location::Replica;
+use crate::resolve::Counters;
 use crate::stats::Stats;
 use arc_swap::ArcSwap;
 use common::config::{CcNode, Rack};
@@ -55,6 +56,7 @@ pub struct WorkerShared {
 #[derive(Clone, Debug, Default)]
 pub struct WorkerReport {
     pub node: Stats,
+    pub dns: Counters,
     pub io: IoCounters,
 }
 

@@ -2,14 +2,17 @@
 //! what is due, send what that led to. Workers share nothing but what [`super::shared`] swaps whole.
 
 use super::cdr::CdrSink;
+use super::dns;
 use super::doorman::{Doorman, Refused, call_id, vip};
 use super::egress::Egress;
 use super::location::{ASKS_A_WORKER, Answer, Ask};
 use super::shared::{IoCounters, Shared, WorkerReport};
+use crate::dns::{DnsAnswer, DnsAsk, DnsFailure};
 use crate::effect::{AskId, Effect, Input, LocationFailure};
 use crate::location::LocalView;
 use crate::node::Node;
 use crate::outbox::Outbox;
+use crate::resolve::OPEN_QUESTIONS;
 use bytes::Bytes;
 use common::ids::Plane;
 use common::io::clock::Clock;
@@ -42,6 +45,8 @@ pub struct Parts {
     pub egress: Egress,
     pub asks: Sender<Ask>,
     pub answers: Queue<Answer>,
+    pub questions: Sender<dns::Asked>,
+    pub dns_answers: Queue<dns::Answered>,
     pub wakeable: Wakeable,
     pub cdrs: CdrSink,
 }
@@ -67,6 +72,9 @@ struct Desk {
     refused: Vec<AskId>,
     /// Asks without an answer yet.
     asked: usize,
+    /// Questions to the DNS that could not be handed over, and how many have no answer yet.
+    dns_refused: Vec<DnsAsk>,
+    dns_asked: usize,
     counters: IoCounters,
     busy: Duration,
     load_since: Time,
@@ -87,6 +95,8 @@ impl Worker {
             released: Vec::with_capacity(64),
             refused: Vec::new(),
             asked: 0,
+            dns_refused: Vec::new(),
+            dns_asked: 0,
             counters: IoCounters::default(),
             busy: Duration::ZERO,
             load_since: now,
@@ -166,6 +176,10 @@ impl Desk {
             self.asked -= 1;
             self.input(Input::Location { ask, outcome });
         }
+        while let Ok(dns::Answered { ask, answer }) = self.parts.dns_answers.try_recv() {
+            self.dns_asked -= 1;
+            self.input(Input::Dns { ask, answer });
+        }
     }
 
     fn timers(&mut self) {
@@ -188,7 +202,7 @@ impl Desk {
         let (now, wall) = (self.parts.clock.now(), self.parts.clock.wall());
         let message = match &input {
             Input::Datagram { message, .. } => Some(message.clone()),
-            Input::Location { .. } => None,
+            Input::Location { .. } | Input::Dns { .. } => None,
         };
         let Desk { parts, view, effects, .. } = self;
         let handled = catch_unwind(AssertUnwindSafe(|| parts.node.handle(now, wall, view, input, effects)));
@@ -199,6 +213,9 @@ impl Desk {
         self.carry_out();
         while let Some(ask) = self.refused.pop() {
             self.input(Input::Location { ask, outcome: Err(LocationFailure::Full) });
+        }
+        while let Some(ask) = self.dns_refused.pop() {
+            self.input(Input::Dns { ask, answer: DnsAnswer::Failed(DnsFailure::Full) });
         }
     }
 
@@ -238,6 +255,14 @@ impl Desk {
                         self.refused.push(ask);
                     }
                 }
+                Effect::Dns { ask, question } => {
+                    let question = dns::Asked { worker: self.parts.index, ask, question };
+                    if self.dns_asked < OPEN_QUESTIONS && self.parts.questions.try_send(question).is_ok() {
+                        self.dns_asked += 1;
+                    } else {
+                        self.dns_refused.push(ask);
+                    }
+                }
                 Effect::Cdr(cdr) => self.parts.cdrs.write(cdr),
             }
         }
@@ -264,7 +289,11 @@ impl Desk {
         }
         if now >= self.report_at {
             self.report_at = now + REPORT_EVERY;
-            let report = WorkerReport { node: self.parts.node.stats().clone(), io: self.counters.clone() };
+            let report = WorkerReport {
+                node: self.parts.node.stats().clone(),
+                dns: self.parts.node.dns(),
+                io: self.counters.clone(),
+            };
             mine.report.store(Arc::new(report));
         }
     }

@@ -59,6 +59,8 @@ fn rig(name: &str) -> Rig {
         egress: Egress::new(shared.clone()).unwrap(),
         asks: asks_out,
         answers: answers_in,
+        questions: mpsc::channel(8).0,
+        dns_answers: sync_channel(8).1,
         wakeable,
         cdrs: cdr::start(&directory, clock).unwrap().0,
     };

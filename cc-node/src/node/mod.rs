@@ -4,6 +4,7 @@
 //! - a response: `proxy::responses`;
 //! - time: `proxy::engine`, and questions to the location server that nobody answered.
 
+mod lookups;
 mod register;
 mod request;
 
@@ -16,6 +17,7 @@ use crate::call::Calls;
 use crate::effect::{Effect, Input};
 use crate::proxy::Proxy;
 use crate::registrar::Registrar;
+use crate::resolve::{Counters, Resolver, Settings};
 use crate::station::Station;
 use crate::stats::DropReason;
 use crate::turn::Turn;
@@ -38,6 +40,7 @@ struct Engine {
     auth: Authenticator,
     registrar: Registrar,
     asks: Asks,
+    resolver: Resolver,
 }
 
 impl Node {
@@ -49,6 +52,7 @@ impl Node {
             auth: Authenticator::new(station.keys.clone(), station.rack.clone(), issuer),
             registrar: Registrar::new(station.rack.clone()),
             asks: Asks::default(),
+            resolver: Resolver::new(Settings::of(&station.rack)),
             station,
         };
         Node { engine, stats: Stats::default() }
@@ -59,6 +63,7 @@ impl Node {
         self.turn(now, wall, view, out, |engine, turn| match input {
             Input::Datagram { header, message } => engine.datagram(turn, header, message),
             Input::Location { ask, outcome } => engine.outcome(turn, ask, &outcome),
+            Input::Dns { ask, answer } => engine.dns(turn, ask, answer),
         });
     }
 
@@ -67,16 +72,23 @@ impl Node {
         self.turn(now, wall, view, out, |engine, turn| {
             engine.proxy.tick(turn, &engine.station);
             engine.unanswered_asks(turn);
+            engine.overdue_lookups(turn);
         });
     }
 
     /// When [`Node::tick`] has something to do.
     pub fn next_due(&self) -> Option<Time> {
-        [self.engine.proxy.next_due(), self.engine.asks.next_due()].into_iter().flatten().min()
+        let engine = &self.engine;
+        [engine.proxy.next_due(), engine.asks.next_due(), engine.resolver.next_due()].into_iter().flatten().min()
     }
 
     pub fn stats(&self) -> &Stats {
         &self.stats
+    }
+
+    /// What the look-up of names has counted.
+    pub fn dns(&self) -> Counters {
+        self.engine.resolver.counters()
     }
 
     /// Handling a message of this Call-ID panicked: all state of it goes, and nobody is told. Linear in what is kept.

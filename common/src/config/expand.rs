@@ -3,7 +3,7 @@
 use super::network::{CcNode, Listener, LoadManager, LocationServer, OneMachine, Planes};
 use super::rack::Rack;
 use super::service::{Auth, DigestOffer, Domain, Provisioning, SubscriberRange};
-use super::tuning::{Egress, Heartbeat, Limits, Log, Registrar, Timers};
+use super::tuning::{Dns, Egress, Heartbeat, Limits, Log, Registrar, Timers};
 use crate::ids::{NodeId, Transport};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -40,6 +40,7 @@ impl Rack {
             trunks: Vec::new(),
             routes: Vec::new(),
             timers: Timers::default(),
+            dns: Dns::default(),
             limits: Limits::default(),
             log: Log::default(),
         }

@@ -22,4 +22,4 @@ pub use network::{CcNode, Listener, LoadManager, LocationServer, OneMachine, Pla
 pub use problems::Problem;
 pub use rack::Rack;
 pub use service::{Auth, DigestOffer, Domain, Provisioning, Route, RouteDomain, SubscriberRange, Trunk, TrunkAddress};
-pub use tuning::{Egress, Heartbeat, Limits, Log, LogFormat, Registrar, Timers};
+pub use tuning::{Dns, Egress, Heartbeat, Limits, Log, LogFormat, Registrar, Timers};

@@ -2,7 +2,7 @@
 
 use super::network::{CcNode, Listener, LoadManager, LocationServer, OneMachine};
 use super::service::{Domain, Route, RouteDomain, SubscriberRange, Trunk};
-use super::tuning::{Egress, Heartbeat, Limits, Log, Registrar, Timers};
+use super::tuning::{Dns, Egress, Heartbeat, Limits, Log, Registrar, Timers};
 use crate::ids::{ListenerId, NodeId, TrunkId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -45,6 +45,8 @@ pub struct Rack {
     pub trunks: Vec<Trunk>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<Route>,
+    #[serde(default, skip_serializing_if = "Dns::is_default")]
+    pub dns: Dns,
     #[serde(default)]
     pub timers: Timers,
     #[serde(default)]

@@ -2,6 +2,8 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::time::Duration;
 
 /// Bounds on registrations (RFC 3261 §10.3).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -67,6 +69,49 @@ pub struct Timers {
 impl Default for Timers {
     fn default() -> Self {
         Timers { t1_ms: 500, t2_ms: 4000, t4_ms: 5000, timer_c_s: 181 }
+    }
+}
+
+/// How names are looked up (RFC 3263) and how long answers count.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Dns {
+    /// Name servers, `address:port`, asked in this order. Without any: those of each host's /etc/resolv.conf.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub servers: Vec<SocketAddr>,
+    /// How long a name server may take before the question is sent again, to the next one if there is one.
+    pub timeout_ms: u32,
+    /// How often a question is sent, 1 to 5.
+    pub attempts: u8,
+    /// No answer counts longer, whatever its TTL.
+    pub ttl_max_s: u32,
+    /// No "there is no such record" counts longer (RFC 2308).
+    pub negative_ttl_max_s: u32,
+    /// How long an expired answer is kept, for when no name server answers (RFC 8767); 0 keeps none.
+    pub stale_s: u32,
+}
+
+impl Default for Dns {
+    fn default() -> Self {
+        Dns {
+            servers: Vec::new(),
+            timeout_ms: 1500,
+            attempts: 2,
+            ttl_max_s: 86_400,
+            negative_ttl_max_s: 300,
+            stale_s: 86_400,
+        }
+    }
+}
+
+impl Dns {
+    pub fn is_default(&self) -> bool {
+        *self == Dns::default()
+    }
+
+    /// What all attempts at one question may take.
+    pub fn patience(&self) -> Duration {
+        Duration::from_millis(u64::from(self.timeout_ms) * u64::from(self.attempts))
     }
 }
 

@@ -255,7 +255,7 @@ impl NodeHost {
                     }
                 }
                 Effect::Cdr(cdr) => out.push(Out::Cdr(Box::new(cdr))),
-                Effect::Journal(_) => {}
+                Effect::Journal(_) | Effect::Dns { .. } => {}
             }
         }
         out.extend(self.client_effects(now, wall, asks, location));

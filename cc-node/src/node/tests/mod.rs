@@ -217,7 +217,7 @@ impl Bench {
                     assert!(self.lossy || matches!(self.records.last().unwrap().what, What::Ended { .. }));
                     self.cdrs.push(cdr);
                 }
-                ask @ Effect::Location { .. } => self.asks.push(ask),
+                ask @ (Effect::Location { .. } | Effect::Dns { .. }) => self.asks.push(ask),
             }
         }
         said

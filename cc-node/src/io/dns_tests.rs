@@ -1,0 +1,1 @@
+//! The shell against name servers played by hand.

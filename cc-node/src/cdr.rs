@@ -45,6 +45,8 @@ pub enum EndedBy {
     Callee,
     /// No BYE came within the longest time that a call may last.
     MaxDuration,
+    /// Neither refresh nor BYE came within the session interval (RFC 4028 §8.3).
+    SessionExpired,
 }
 
 /// RFC 3339 in UTC with milliseconds.

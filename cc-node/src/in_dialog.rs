@@ -10,7 +10,7 @@ use crate::proxy::Routed;
 use crate::proxy::preprocess::next_hop;
 use crate::record::Hunt;
 use crate::service::locate::is_reachable;
-use crate::service::{Choice, Refusal};
+use crate::service::{Choice, NextHop, Refusal};
 use crate::station::Station;
 use crate::stats::Rejection;
 use common::flow::{Flow, Peer};
@@ -45,7 +45,7 @@ impl InDialog {
     pub fn call(&self, calls: &Calls, request: &SipMessage) -> Option<CallRef> {
         let (from, to) = (request.from_tag()?, request.to_tag()?);
         let (caller, callee) = if self.sender == Side::Caller { (from, to) } else { (to, from) };
-        calls.of_dialog(request.call_id(), caller, callee)
+        calls.of_dialog(request.call_id(), caller, callee, (self.token.caller, self.token.callee))
     }
 
     /// The peer of the side that the token takes the sender for.
@@ -98,7 +98,8 @@ impl InDialog {
                 trunk(station, id, &hop, seen)?
             }
         };
-        Ok(Choice { uri, route, next_hop, peer, order: 0, hunt: Hunt::AfterAnyFailure })
+        let (next_hop, peer) = (NextHop::At(next_hop), Some(peer));
+        Ok(Choice { uri, route, next_hop, peer, order: 0, hunt: Hunt::AfterAnyFailure, recurse: false })
     }
 }
 

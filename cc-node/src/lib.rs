@@ -12,6 +12,7 @@
 //! 5. `transaction`: the four machines of RFC 3261 §17 with RFC 6026, and their table.
 //! 6. `call`: calls and their dialogs, record numbers, CDRs.
 //! 7. `service`: who is called: identify, admit, locate or route, fork.
+//!    `redirect`: the targets told instead of tried.
 //! 8. `proxy`: RFC 3261 §16: checks, forwarding, response contexts; `in_dialog`: requests with a dialog token.
 //! 9. `node`: the dispatcher of one worker.
 //! 10. `io`: sockets, threads, the admin port. The only place in this crate that touches the machine.
@@ -49,6 +50,8 @@ pub mod transaction;
 pub mod call;
 
 pub mod service;
+
+pub mod redirect;
 
 pub mod proxy;
 

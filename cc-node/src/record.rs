@@ -39,6 +39,8 @@ pub struct Record {
 pub enum What {
     /// An INVITE is taken, before its 100 and before it is forwarded. A re-INVITE too, under its own key.
     Accepted(Box<Accepted>),
+    /// Further targets, before any of them is tried: names that took long to look up, or those that a 3xx named.
+    Targets { targets: Vec<Target> },
     /// A branch has failed for good, before the ACK downstream. `response` is what a best response is chosen from.
     BranchFailed { branch: Box<str>, status: u16, response: Bytes },
     /// Before the first 200 to the INVITE goes upstream.
@@ -57,7 +59,9 @@ pub struct Accepted {
     pub source: Flow,
     pub at: WallMillis,
     pub decisions: Vec<Decision>,
-    /// Every target, those of later groups too.
+    /// Names are still being looked up: a node that takes over looks them up anew.
+    pub pending: bool,
+    /// Every target, those of later groups and other addresses of one name too.
     pub targets: Vec<Target>,
 }
 
@@ -74,10 +78,12 @@ pub struct Target {
     pub peer: Peer,
     /// Targets of an equal order are tried together, lower orders first.
     pub order: u16,
-    /// Counts repeats to the same target.
+    /// Counts the addresses of one target.
     pub attempt: u32,
     /// Whether the next order is tried after any failure, or only if this one could not serve (trunks: 408 and most 5xx).
     pub hunt: Hunt,
+    /// Whether a 3xx of it is followed (RFC 3261 §16.7 step 4).
+    pub recurse: bool,
     /// Written once, when the target is chosen; never recomputed.
     pub branch: String,
 }

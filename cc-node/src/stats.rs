@@ -55,7 +55,7 @@ impl DropReason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Rejection {
-    /// 400, 414, 416, 420, 505, 482, 483, 440.
+    /// 400, 414, 416, 420, 422, 505, 482, 483, 440.
     Invalid,
     /// 401, 407.
     Challenged,
@@ -69,12 +69,14 @@ pub enum Rejection {
     NoTransaction,
     /// 503: transactions or calls at their limit.
     Full,
+    /// 503: one source has too many transactions open.
+    SourceLimit,
     /// 503 and others: no target that can be reached.
     NoTarget,
 }
 
 impl Rejection {
-    pub const ALL: [Rejection; 8] = [
+    pub const ALL: [Rejection; 9] = [
         Rejection::Invalid,
         Rejection::Challenged,
         Rejection::Forbidden,
@@ -82,6 +84,7 @@ impl Rejection {
         Rejection::NotFound,
         Rejection::NoTransaction,
         Rejection::Full,
+        Rejection::SourceLimit,
         Rejection::NoTarget,
     ];
 
@@ -95,6 +98,7 @@ impl Rejection {
             Rejection::NotFound => "not_found",
             Rejection::NoTransaction => "no_transaction",
             Rejection::Full => "full",
+            Rejection::SourceLimit => "source_limit",
             Rejection::NoTarget => "no_target",
         }
     }
@@ -148,6 +152,8 @@ pub struct Stats {
     pub responses_by_token: u64,
     /// In-dialog requests forwarded.
     pub in_dialog: u64,
+    /// Answered with their targets instead of being forwarded.
+    pub redirected: u64,
     /// With a To tag and a token that does not fit.
     pub forged_tokens: u64,
     /// Transactions without an answer (Timers B, F, H and C).

@@ -18,15 +18,20 @@ use crate::stats::Stats;
 use crate::turn::Turn;
 use ahash::RandomState;
 use common::deadlines::{Deadlines, Handle};
+use common::flow::Peer;
+use common::sip::SipMessage;
 use common::time::{Duration, Time};
 use hashbrown::HashMap;
 use siphasher::sip128::{Hasher128, SipHasher24};
 use slab::Slab;
+use smallvec::SmallVec;
 use std::hash::Hasher;
 use std::net::SocketAddr;
 
 /// No call lasts longer: after it the record is written as if both had hung up.
 pub const MAX_DURATION: Duration = Duration::from_secs(24 * 3600);
+/// How long behind its session interval a call may still be refreshed or ended: a last BYE is repeated for so long.
+const SESSION_GRACE: Duration = Duration::from_secs(32);
 /// Dialogs (forks) of one call that are remembered; each branch makes at most one that matters.
 const MAX_DIALOGS: usize = 64;
 
@@ -54,15 +59,18 @@ impl DialogKey {
 struct Kept {
     serial: u64,
     call: Call,
-    dialogs: Vec<DialogKey>,
+    /// Each with the callee's side as its token says.
+    dialogs: Vec<(DialogKey, Peer)>,
     longest: Option<Handle>,
+    session: Option<Handle>,
 }
 
 pub struct Calls {
     kept: Slab<Kept>,
-    by_dialog: HashMap<DialogKey, CallRef, RandomState>,
-    /// When answered calls have lasted too long.
-    longest: Deadlines<CallRef>,
+    /// More than one where a call comes back to us through a trunk: then the two sides tell which.
+    by_dialog: HashMap<DialogKey, SmallVec<[CallRef; 1]>, RandomState>,
+    /// When answered calls have lasted too long, or were not refreshed.
+    limits: Deadlines<(CallRef, EndedBy)>,
     serial: u64,
     established: u64,
 }
@@ -76,7 +84,7 @@ impl Default for Calls {
 impl Calls {
     pub fn new() -> Calls {
         let by_dialog = HashMap::with_hasher(RandomState::with_seeds(5, 6, 7, 8));
-        Calls { kept: Slab::new(), by_dialog, longest: Deadlines::new(), serial: 0, established: 0 }
+        Calls { kept: Slab::new(), by_dialog, limits: Deadlines::new(), serial: 0, established: 0 }
     }
 
     pub fn len(&self) -> usize {
@@ -93,7 +101,7 @@ impl Calls {
     }
 
     pub fn next_due(&self) -> Option<Time> {
-        self.longest.next_due()
+        self.limits.next_due()
     }
 
     /// Every call, in no order: for the operator.
@@ -103,7 +111,8 @@ impl Calls {
 
     pub fn open(&mut self, call: Call) -> CallRef {
         self.serial += 1;
-        let index = self.kept.insert(Kept { serial: self.serial, call, dialogs: Vec::new(), longest: None });
+        let index =
+            self.kept.insert(Kept { serial: self.serial, call, dialogs: Vec::new(), longest: None, session: None });
         CallRef { index, serial: self.serial }
     }
 
@@ -115,18 +124,67 @@ impl Calls {
         self.kept.get_mut(call.index).filter(|kept| kept.serial == call.serial)
     }
 
-    /// The call of a dialog, early or confirmed.
-    pub fn of_dialog(&self, call_id: &[u8], caller_tag: &str, callee_tag: &str) -> Option<CallRef> {
-        self.by_dialog.get(&DialogKey::new(call_id, caller_tag, callee_tag)).copied()
+    /// The call of a dialog, early or confirmed, between these two sides.
+    pub fn of_dialog(
+        &self,
+        call_id: &[u8],
+        caller_tag: &str,
+        callee_tag: &str,
+        sides: (Peer, Peer),
+    ) -> Option<CallRef> {
+        let key = DialogKey::new(call_id, caller_tag, callee_tag);
+        let between = |call: &&CallRef| {
+            self.kept
+                .get(call.index)
+                .is_some_and(|kept| kept.call.caller_peer == sides.0 && kept.dialogs.contains(&(key, sides.1)))
+        };
+        self.by_dialog.get(&key)?.iter().find(between).copied()
     }
 
-    /// A response with this To tag came for the INVITE: a dialog, early or confirmed.
-    pub fn dialog(&mut self, call: CallRef, callee_tag: &str) {
+    /// The call of a request without a token, and which side sent it: by its tags, and from where that side is. Peers that
+    /// do not echo Record-Route end their calls so.
+    pub fn without_token(&self, request: &SipMessage, source: SocketAddr) -> Option<(CallRef, Side)> {
+        let (from, to) = (request.from_tag()?, request.to_tag()?);
+        let is_at = |peer: &Peer| match peer {
+            Peer::Flow(flow) | Peer::Direct(flow) => flow.remote == source,
+            Peer::Trunk(_) => false,
+        };
+        let of = |caller_tag, callee_tag, side| {
+            let key = DialogKey::new(request.call_id(), caller_tag, callee_tag);
+            let calls = self.by_dialog.get(&key)?;
+            let sent = |call: &&CallRef| {
+                let Some(kept) = self.kept.get(call.index) else { return false };
+                let callee = || kept.dialogs.iter().any(|(other, peer)| *other == key && is_at(peer));
+                kept.call.has_seen(side, source)
+                    || if side == Side::Caller { is_at(&kept.call.caller_peer) } else { callee() }
+            };
+            calls.iter().find(sent).map(|call| (*call, side))
+        };
+        of(from, to, Side::Caller).or_else(|| of(to, from, Side::Callee))
+    }
+
+    /// A response with this To tag came for the INVITE from this side: a dialog, early or confirmed.
+    pub fn dialog(&mut self, call: CallRef, callee_tag: &str, callee: Peer) {
         let Some(kept) = self.kept(call) else { return };
         let key = DialogKey::new(&kept.call.key.call_id, &kept.call.key.from_tag, callee_tag);
-        if kept.dialogs.len() < MAX_DIALOGS && !kept.dialogs.contains(&key) {
-            kept.dialogs.push(key);
-            self.by_dialog.insert(key, call);
+        if kept.dialogs.len() < MAX_DIALOGS && !kept.dialogs.contains(&(key, callee)) {
+            kept.dialogs.push((key, callee));
+            let calls = self.by_dialog.entry(key).or_default();
+            if !calls.contains(&call) {
+                calls.push(call);
+            }
+        }
+    }
+
+    /// A 2xx has settled the session's interval, or that it has none (RFC 4028 §8.2).
+    pub fn session(&mut self, now: Time, call: CallRef, expires_s: Option<u32>) {
+        let Some(kept) = self.kept.get_mut(call.index).filter(|kept| kept.serial == call.serial) else { return };
+        if let Some(handle) = kept.session.take() {
+            self.limits.cancel(handle);
+        }
+        if let Some(expires_s) = expires_s {
+            let until = now + Duration::from_secs(u64::from(expires_s)) + SESSION_GRACE;
+            kept.session = Some(self.limits.insert(until, (call, EndedBy::SessionExpired)));
         }
     }
 
@@ -160,7 +218,7 @@ impl Calls {
         turn.stats.to_answer.observe(after);
         turn.stats.calls_answered += 1;
         self.established += 1;
-        let longest = self.longest.insert(now + MAX_DURATION, call);
+        let longest = self.limits.insert(now + MAX_DURATION, (call, EndedBy::MaxDuration));
         self.kept(call)?.longest = Some(longest);
         Some(journal.write(turn, &key, what))
     }
@@ -207,23 +265,27 @@ impl Calls {
         }
     }
 
-    /// Ends calls that have lasted too long.
+    /// Ends calls that have lasted too long, or that nobody has refreshed in time.
     pub fn expire(&mut self, turn: &mut Turn<'_>, station: &Station, journal: &mut Journal) {
-        while let Some(call) = self.longest.expire(turn.now) {
-            self.ended(turn, station, journal, call, None, EndedBy::MaxDuration);
+        while let Some((call, by)) = self.limits.expire(turn.now) {
+            self.ended(turn, station, journal, call, None, by);
         }
     }
 
     fn remove(&mut self, call: CallRef) -> Option<Call> {
         self.kept(call)?;
         let kept = self.kept.remove(call.index);
-        for key in kept.dialogs {
-            // A call that came back to us through a trunk has the same dialog twice: leave the other's alone.
-            if self.by_dialog.get(&key) == Some(&call) {
-                self.by_dialog.remove(&key);
+        for (key, _) in kept.dialogs {
+            if let Some(calls) = self.by_dialog.get_mut(&key) {
+                calls.retain(|other| *other != call);
+                if calls.is_empty() {
+                    self.by_dialog.remove(&key);
+                }
             }
         }
-        kept.longest.map(|handle| self.longest.cancel(handle));
+        for handle in [kept.longest, kept.session].into_iter().flatten() {
+            self.limits.cancel(handle);
+        }
         Some(kept.call)
     }
 }

@@ -3,6 +3,7 @@
 use crate::cdr::{Cdr, EndedBy, timestamp};
 use crate::record::{CallKey, Decision, What};
 use crate::station::Station;
+use common::flow::Peer;
 use common::ids::TrunkId;
 use common::time::{Duration, Time, WallMillis};
 use siphasher::sip128::{Hasher128, SipHasher24};
@@ -38,6 +39,8 @@ pub struct Call {
     pub caller: String,
     pub callee: String,
     pub trunk_in: Option<TrunkId>,
+    /// The caller's side as the dialog token says.
+    pub caller_peer: Peer,
     created: (Time, WallMillis),
     rang: bool,
     answer: Option<(Time, WallMillis, Answer)>,
@@ -45,13 +48,14 @@ pub struct Call {
 }
 
 impl Call {
-    pub fn new(key: CallKey, now: Time, wall: WallMillis, caller: String, callee: String) -> Call {
+    pub fn new(key: CallKey, now: Time, wall: WallMillis, caller: String, callee: String, caller_peer: Peer) -> Call {
         Call {
             key,
             decisions: Vec::new(),
             caller,
             callee,
             trunk_in: None,
+            caller_peer,
             created: (now, wall),
             rang: false,
             answer: None,

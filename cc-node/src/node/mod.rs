@@ -1,10 +1,11 @@
 //! One worker's engine: `handle(now, input, out)`, `tick(now, out)`, `next_due()`. It only dispatches:
 //!
-//! - a request: [`request`] (repeat? ACK, CANCEL; in a dialog or new) → `service` → `proxy`; REGISTER: [`register`];
+//! - a request: [`request`] (repeat? ACK, CANCEL; in a dialog or new) → [`begin`] → `service` → `proxy`; REGISTER:
+//!   [`register`];
 //! - a response: `proxy::responses`;
 //! - time: `proxy::engine`, and questions to the location server that nobody answered.
 
-mod lookups;
+mod begin;
 mod register;
 mod request;
 
@@ -17,7 +18,7 @@ use crate::call::Calls;
 use crate::effect::{Effect, Input};
 use crate::proxy::Proxy;
 use crate::registrar::Registrar;
-use crate::resolve::{Counters, Resolver, Settings};
+use crate::resolve::Counters;
 use crate::station::Station;
 use crate::stats::DropReason;
 use crate::turn::Turn;
@@ -40,7 +41,6 @@ struct Engine {
     auth: Authenticator,
     registrar: Registrar,
     asks: Asks,
-    resolver: Resolver,
 }
 
 impl Node {
@@ -52,7 +52,6 @@ impl Node {
             auth: Authenticator::new(station.keys.clone(), station.rack.clone(), issuer),
             registrar: Registrar::new(station.rack.clone()),
             asks: Asks::default(),
-            resolver: Resolver::new(Settings::of(&station.rack)),
             station,
         };
         Node { engine, stats: Stats::default() }
@@ -63,7 +62,7 @@ impl Node {
         self.turn(now, wall, view, out, |engine, turn| match input {
             Input::Datagram { header, message } => engine.datagram(turn, header, message),
             Input::Location { ask, outcome } => engine.outcome(turn, ask, &outcome),
-            Input::Dns { ask, answer } => engine.dns(turn, ask, answer),
+            Input::Dns { ask, answer } => engine.proxy.dns(turn, &engine.station, ask, answer),
         });
     }
 
@@ -72,14 +71,13 @@ impl Node {
         self.turn(now, wall, view, out, |engine, turn| {
             engine.proxy.tick(turn, &engine.station);
             engine.unanswered_asks(turn);
-            engine.overdue_lookups(turn);
         });
     }
 
     /// When [`Node::tick`] has something to do.
     pub fn next_due(&self) -> Option<Time> {
         let engine = &self.engine;
-        [engine.proxy.next_due(), engine.asks.next_due(), engine.resolver.next_due()].into_iter().flatten().min()
+        [engine.proxy.next_due(), engine.asks.next_due()].into_iter().flatten().min()
     }
 
     pub fn stats(&self) -> &Stats {
@@ -88,7 +86,7 @@ impl Node {
 
     /// What the look-up of names has counted.
     pub fn dns(&self) -> Counters {
-        self.engine.resolver.counters()
+        self.engine.proxy.resolver.counters()
     }
 
     /// Handling a message of this Call-ID panicked: all state of it goes, and nobody is told. Linear in what is kept.

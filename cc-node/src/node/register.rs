@@ -8,7 +8,7 @@ use crate::effect::{AskId, Effect, LocationFailure};
 use crate::proxy::Routed;
 use crate::registrar::{RegisterReply, RegisterStep};
 use crate::service::identify::authenticate;
-use crate::service::{self, Named, Refusal};
+use crate::service::{self, Caller, Named, Refusal};
 use crate::stats::Rejection;
 use crate::transaction::{Outgoing, Owner, ServerId};
 use crate::turn::Turn;
@@ -58,10 +58,8 @@ impl Engine {
             .is_ok_and(|uri| !matches!(service::named(station, &uri, None), Named::Foreign { .. }));
         let refusal = if !here || !routed.routes.is_empty() {
             Some(Refusal::because(403, Rejection::Relaying, "Not A Domain Of This Registrar"))
-        } else if self.proxy.table.len() >= station.rack.limits.transactions as usize {
-            Some(Refusal::full("Transactions"))
         } else {
-            None
+            self.has_room(&asked, &Caller::Anyone).err()
         };
         if let Some(refusal) = refusal {
             return refuse(turn, station, &asked.request, &asked.source, asked.back, refusal);

@@ -1,25 +1,38 @@
 //! The response context (RFC 3261 §16.6 step 10, §16.7): one forwarded request, its branches, and what each came to.
-//! State only; `engine` and `responses` act on it.
+//! State only; `engine`, `targets`, `legs` and `responses` act on it.
 
 use super::best::Failure;
 use super::forward::Original;
 use crate::call::{CallRef, Side};
 use crate::effect::RecordNo;
-use crate::record::{CallKey, Hunt, Target};
+use crate::record::{CallKey, Decision, Hunt, Target};
+use crate::resolve::LookupId;
+use crate::service::{Caller, Choice};
 use crate::transaction::{ClientId, ServerId};
-use bytes::Bytes;
 use common::deadlines::Handle;
 use common::sip::MethodKind;
+use std::collections::VecDeque;
 
 pub struct Context {
     pub original: Original,
     pub method: MethodKind,
     pub server: ServerId,
+    /// Who asked, where its targets were chosen by us: a redirection is followed by the same rights.
+    pub caller: Option<Caller>,
     /// In the order in which they are tried.
     pub legs: Vec<Leg>,
     /// Legs from here on wait for their turn.
     pub started: usize,
-    /// The record of an INVITE's targets: no branch starts before it is acknowledged.
+    /// Targets that wait until all their names are looked up.
+    pub searching: Vec<Search>,
+    /// Chosen together with what is looked up.
+    pub chosen: Vec<Leg>,
+    /// Names that led nowhere.
+    pub unreachable: Vec<Failure>,
+    /// When the caller must hear something although names are still looked up.
+    pub patience: Option<Handle>,
+    pub decisions: Vec<Decision>,
+    /// The newest record of an INVITE's targets: no branch starts before it is acknowledged.
     pub after: Option<RecordNo>,
     /// Of an INVITE: the name that its records stand under.
     pub key: Option<CallKey>,
@@ -27,6 +40,10 @@ pub struct Context {
     pub call: Option<CallRef>,
     /// The call that this request belongs to, and which side sent it.
     pub dialog: Option<(CallRef, Side)>,
+    /// Redirections that were followed.
+    pub redirections: u8,
+    /// What the newest of them named, until it is chosen.
+    pub redirected: Vec<Choice>,
     pub answered: bool,
     /// A final response has gone upstream.
     pub final_sent: bool,
@@ -35,14 +52,24 @@ pub struct Context {
     pub declined: bool,
 }
 
+/// A target whose name is being looked up.
+pub struct Search {
+    pub lookup: LookupId,
+    pub choice: Choice,
+}
+
 pub struct Leg {
     pub target: Target,
+    /// Further addresses of the same target, tried when this one cannot serve (RFC 3263 §4.3).
+    pub alternatives: VecDeque<Target>,
     pub state: LegState,
     pub client: Option<ClientId>,
-    /// As it left; for its CANCEL and ACK.
-    pub sent: Bytes,
+    /// What it may fork into (RFC 5393 §5.3.3).
+    pub breadth: usize,
     /// Timer C; once a CANCEL is out, the wait for its effect.
     pub timer: Option<Handle>,
+    /// Timer C has fired: what the CANCEL brings is a timeout.
+    pub rang_out: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -53,6 +80,8 @@ pub enum LegState {
         cancel: Cancel,
     },
     Failed(Failure),
+    /// It answered 3xx, and the targets that it named were taken up instead.
+    Redirected,
     /// It answered with 2xx.
     Succeeded,
 }
@@ -66,16 +95,21 @@ pub enum Cancel {
 }
 
 impl Leg {
-    pub fn new(target: Target) -> Leg {
-        Leg { target, state: LegState::Waiting, client: None, sent: Bytes::new(), timer: None }
+    /// Of the addresses of one target, best first; never empty.
+    pub fn of(addresses: Vec<Target>) -> Option<Leg> {
+        let mut alternatives = VecDeque::from(addresses);
+        let target = alternatives.pop_front()?;
+        let state = LegState::Waiting;
+        Some(Leg { target, alternatives, state, client: None, breadth: 0, timer: None, rang_out: false })
     }
 
     pub fn is_pending(&self) -> bool {
         matches!(self.state, LegState::Pending { .. })
     }
 
-    pub fn fail(&mut self, failure: Failure) {
-        self.state = LegState::Failed(failure);
+    /// This address and those that may follow it.
+    pub fn targets(&self) -> impl Iterator<Item = &Target> {
+        std::iter::once(&self.target).chain(&self.alternatives)
     }
 }
 
@@ -84,7 +118,12 @@ impl Context {
         self.legs[..self.started].iter().any(Leg::is_pending)
     }
 
-    /// Whether another group of targets is tried now that nothing is pending.
+    /// Nothing more is to come of it: no branch, no name, no further target.
+    pub fn waits(&self) -> bool {
+        self.has_pending() || !self.searching.is_empty()
+    }
+
+    /// Whether another target may be tried at all.
     pub fn goes_on(&self) -> bool {
         !self.final_sent && !self.cancelled && !self.declined && self.started < self.legs.len() && self.hunts()
     }
@@ -100,24 +139,36 @@ impl Context {
         !group.into_iter().any(stops)
     }
 
-    /// The next group: legs of one order, at most `breadth` at a time.
-    pub fn next_group(&self, breadth: usize) -> std::ops::Range<usize> {
+    /// The legs to start now, and the breadth of each: of one order; together with those that are pending only if these
+    /// have the same order and leave room. What a redirected or failed branch had is free again (RFC 5393 §5.3.3).
+    pub fn next_group(&self, breadth: usize) -> (std::ops::Range<usize>, usize) {
         let from = self.started;
-        let order = self.legs.get(from).map(|leg| leg.target.order);
-        let same = self.legs[from..].iter().take_while(|leg| Some(leg.target.order) == order).count();
-        from..from + same.min(breadth.max(1))
+        let none = (from..from, 0);
+        let Some(order) = self.legs.get(from).map(|leg| leg.target.order) else { return none };
+        let pending = || self.legs[..from].iter().filter(|leg| leg.is_pending());
+        if pending().any(|leg| leg.target.order != order) {
+            return none;
+        }
+        let left = breadth.saturating_sub(pending().map(|leg| leg.breadth).sum());
+        let same = self.legs[from..].iter().take_while(|leg| leg.target.order == order).count();
+        match same.min(left) {
+            0 => none,
+            size => (from..from + size, left / size),
+        }
+    }
+
+    /// Puts legs where their order says, among those that wait.
+    pub fn add_legs(&mut self, legs: Vec<Leg>) {
+        self.legs.extend(legs);
+        self.legs[self.started..].sort_by_key(|leg| leg.target.order);
     }
 
     pub fn failures(&self) -> Vec<&Failure> {
-        let failed = |leg: &'_ Leg| matches!(leg.state, LegState::Failed(_));
-        self.legs
-            .iter()
-            .filter(|leg| failed(leg))
-            .filter_map(|leg| match &leg.state {
-                LegState::Failed(failure) => Some(failure),
-                _ => None,
-            })
-            .collect()
+        let failed = self.legs.iter().filter_map(|leg| match &leg.state {
+            LegState::Failed(failure) => Some(failure),
+            _ => None,
+        });
+        failed.chain(&self.unreachable).collect()
     }
 
     pub fn is_invite(&self) -> bool {

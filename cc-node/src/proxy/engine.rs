@@ -1,24 +1,23 @@
-//! Response contexts at work: open, try one group of targets after another, cancel, time out, answer. Owns the
-//! transactions, the calls and the journal, since they change together; `responses` holds what a response does.
+//! Response contexts at work: opened, driven by time, cancelled from upstream, answered. Owns the transactions, the calls
+//! and the journal, since they change together; `targets` chooses and starts branches, `legs` ends them, `responses`
+//! holds what a response does.
 
 use super::best::{self, Failure};
-use super::checks;
-use super::context::{Cancel, Context, Leg, LegState};
-use super::derived;
-use super::forward::{self, Original};
+use super::context::Context;
+use super::forward::Original;
 use crate::call::{CallRef, Calls, Journal, Side};
 use crate::cdr::EndedBy;
 use crate::effect::RecordNo;
-use crate::record::{Accepted, CallKey, Decision, What};
-use crate::service::Choice;
+use crate::record::{CallKey, Decision, What};
+use crate::resolve::{LookupId, Resolver, Settings};
+use crate::service::{Caller, Choice};
 use crate::station::Station;
 use crate::stats::Stats;
-use crate::transaction::{Address, ClientKey, Due, LegRef, Outgoing, Owner, ServerId, Subject, Table};
+use crate::transaction::{Due, LegRef, Outgoing, Owner, ServerId, Table};
 use crate::turn::Turn;
 use ahash::RandomState;
 use common::deadlines::Deadlines;
-use common::ids::Transport;
-use common::sip::{Limits, Method, MethodKind, SipMessage};
+use common::sip::{Limits, MethodKind};
 use common::time::Time;
 use hashbrown::HashMap;
 
@@ -29,9 +28,21 @@ pub struct Proxy {
     pub table: Table,
     pub calls: Calls,
     pub journal: Journal,
+    pub resolver: Resolver,
     pub(super) contexts: HashMap<u64, Context, RandomState>,
-    pub(super) timers: Deadlines<LegRef>,
+    /// Which context waits for a name.
+    pub(super) lookups: HashMap<LookupId, Owner, RandomState>,
+    pub(super) timers: Deadlines<Wait>,
     newest: u64,
+}
+
+/// What a context waits for, besides its transactions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// Timer C (§16.8), or the effect of a CANCEL (§9.1).
+    Leg(LegRef),
+    /// Names are looked up for so long that the caller must hear a 100.
+    Names(Owner),
 }
 
 /// A request to be forwarded.
@@ -39,6 +50,8 @@ pub struct Job {
     pub original: Original,
     pub server: ServerId,
     pub owner: Owner,
+    /// Whose rights a redirection is followed by; none within a dialog, where none is followed.
+    pub caller: Option<Caller>,
     /// Not empty.
     pub choices: Vec<Choice>,
     pub decisions: Vec<Decision>,
@@ -53,7 +66,9 @@ impl Proxy {
             table: Table::new(station.timing),
             calls: Calls::new(),
             journal: Journal::new(station.keys.placement),
+            resolver: Resolver::new(Settings::of(&station.rack)),
             contexts: HashMap::with_hasher(RandomState::with_seeds(13, 14, 15, 16)),
+            lookups: HashMap::with_hasher(RandomState::with_seeds(21, 22, 23, 24)),
             timers: Deadlines::new(),
             newest: 0,
         }
@@ -70,47 +85,38 @@ impl Proxy {
     }
 
     pub fn next_due(&self) -> Option<Time> {
-        [self.table.next_due(), self.timers.next_due(), self.calls.next_due()].into_iter().flatten().min()
+        let due = [self.table.next_due(), self.timers.next_due(), self.calls.next_due(), self.resolver.next_due()];
+        due.into_iter().flatten().min()
     }
 
-    /// Takes charge of a request: for an INVITE the record of all targets first, then 100 upstream, then the first group.
+    /// Takes charge of a request: its targets are looked up, for an INVITE their record is written and 100 goes upstream,
+    /// and the first group is tried.
     pub fn open(&mut self, turn: &mut Turn<'_>, station: &Station, job: Job) {
-        let Job { original, server, owner, choices, decisions, key, call, dialog } = job;
-        let method = original.request.method().kind();
-        let mut targets: Vec<_> =
-            choices.into_iter().map(|choice| forward::target(station, &original, choice, 0)).collect();
-        targets.sort_by_key(|target| target.order);
-        let mut after = None;
-        if let Some(key) = &key {
-            let accepted = Accepted {
-                request: original.request.trimmed_bytes(),
-                source: original.source,
-                at: turn.wall,
-                decisions,
-                targets: targets.clone(),
-            };
-            let no = self.journal.write(turn, key, What::Accepted(Box::new(accepted)));
-            let trying = station.reply(&original.request, &original.source, 100, None, Vec::new());
-            self.table.respond(turn, server, 100, Outgoing::new(Some(no), trying));
-            after = Some(no);
-        }
-        let legs = targets.into_iter().map(Leg::new).collect();
+        let Job { original, server, owner, caller, choices, decisions, key, call, dialog } = job;
         let context = Context {
+            method: original.request.method().kind(),
             original,
-            method,
             server,
-            legs,
+            caller,
+            legs: Vec::with_capacity(choices.len()),
             started: 0,
-            after,
+            searching: Vec::new(),
+            chosen: Vec::new(),
+            unreachable: Vec::new(),
+            patience: None,
+            decisions,
+            after: None,
             key,
             call,
             dialog,
+            redirections: 0,
+            redirected: Vec::new(),
             answered: false,
             final_sent: false,
             cancelled: false,
             declined: false,
         };
-        self.settle(turn, station, owner, context);
+        self.choose(turn, station, owner, context, choices);
     }
 
     /// The caller cancels the INVITE of this server transaction (§16.10).
@@ -119,6 +125,7 @@ impl Proxy {
         let Some(mut context) = self.contexts.remove(&owner.0) else { return };
         if !context.final_sent {
             context.cancelled = true;
+            self.stop_searching(&mut context);
             self.cancel_pending(turn, station, owner, &mut context);
         }
         self.settle(turn, station, owner, context);
@@ -127,14 +134,14 @@ impl Proxy {
     /// Forgets all that belongs to a Call-ID, without a word: handling it panicked.
     pub fn forget_call(&mut self, stats: &mut Stats, station: &Station, call_id: &[u8]) {
         self.table.forget_call(station.call_hash(call_id));
-        let (timers, contexts) = (&mut self.timers, &mut self.contexts);
-        contexts.retain(|_, context| {
-            let kept = context.original.request.call_id() != call_id;
-            for handle in context.legs.iter_mut().filter(|_| !kept).filter_map(|leg| leg.timer.take()) {
-                timers.cancel(handle);
-            }
-            kept
-        });
+        let of_call =
+            |(owner, context): (&u64, &Context)| (context.original.request.call_id() == call_id).then_some(*owner);
+        let owners: Vec<u64> = self.contexts.iter().filter_map(of_call).collect();
+        for owner in owners {
+            let Some(mut context) = self.contexts.remove(&owner) else { continue };
+            self.stop_searching(&mut context);
+            self.stop_timers(&mut context);
+        }
         self.calls.forget(stats, call_id);
     }
 
@@ -147,154 +154,42 @@ impl Proxy {
                 None => {}
             }
         }
-        while let Some(leg) = self.timers.expire(turn.now) {
-            self.leg_timer(turn, station, leg);
-        }
-        self.calls.expire(turn, station, &mut self.journal);
-    }
-
-    /// Timer B or F: the branch counts as answered with 408 (§16.8).
-    fn timed_out(&mut self, turn: &mut Turn<'_>, station: &Station, leg: LegRef) {
-        let Some(mut context) = self.contexts.remove(&leg.owner.0) else { return };
-        turn.stats.timeouts += 1;
-        self.fail(&mut context, leg.leg, Failure { status: 408, response: None });
-        self.settle(turn, station, leg.owner, context);
-    }
-
-    /// Timer C (§16.8), or no final response came after a CANCEL (§9.1).
-    fn leg_timer(&mut self, turn: &mut Turn<'_>, station: &Station, leg: LegRef) {
-        let Some(mut context) = self.contexts.remove(&leg.owner.0) else { return };
-        context.legs[leg.leg].timer = None;
-        turn.stats.timeouts += 1;
-        match context.legs[leg.leg].state {
-            LegState::Pending { cancel: Cancel::Sent, .. } => {
-                if let Some(client) = context.legs[leg.leg].client {
-                    self.table.forget(client);
-                }
-                self.fail(&mut context, leg.leg, Failure { status: 408, response: None });
+        while let Some(wait) = self.timers.expire(turn.now) {
+            match wait {
+                Wait::Leg(leg) => self.leg_timer(turn, station, leg),
+                Wait::Names(owner) => self.still_searching(turn, station, owner),
             }
-            LegState::Pending { .. } => self.cancel_leg(turn, station, leg.owner, &mut context, leg.leg),
-            _ => {}
         }
-        self.settle(turn, station, leg.owner, context);
+        let found = self.resolver.tick(turn.now, turn.out);
+        self.found(turn, station, found);
+        self.calls.expire(turn, station, &mut self.journal);
     }
 
     /// Goes on with a context until it waits for somebody, and keeps it if it does.
     pub(super) fn settle(&mut self, turn: &mut Turn<'_>, station: &Station, owner: Owner, mut context: Context) {
-        while !context.has_pending() && context.goes_on() {
-            self.start_group(turn, station, owner, &mut context);
+        while context.searching.is_empty() && context.goes_on() && self.start_group(turn, station, owner, &mut context)
+        {
         }
-        if !context.has_pending() {
-            if !context.final_sent {
-                self.answer_with_best(turn, station, &mut context);
-            }
-            for handle in context.legs.iter().filter_map(|leg| leg.timer) {
-                self.timers.cancel(handle);
-            }
+        if context.waits() {
+            self.contexts.insert(owner.0, context);
             return;
         }
-        self.contexts.insert(owner.0, context);
+        if !context.final_sent {
+            self.answer_with_best(turn, station, &mut context);
+        }
+        self.stop_timers(&mut context);
     }
 
-    fn start_group(&mut self, turn: &mut Turn<'_>, station: &Station, owner: Owner, context: &mut Context) {
-        let breadth = checks::max_breadth(&context.original.request);
-        let group = context.next_group(breadth);
-        context.started = group.end;
-        let limited = context.original.request.header(common::sip::HeaderId::MaxBreadth).is_some();
-        let share = (group.len() > 1 || limited).then(|| (breadth / group.len().max(1)).max(1));
-        for at in group {
-            let leg = &mut context.legs[at];
-            leg.sent = forward::write(station, &context.original, &leg.target, share);
-            let key = ClientKey::new(&station.keys.branch, &leg.target.branch, &context.original.request.method());
-            let request = Outgoing::new(context.after, leg.sent.clone());
-            let user = LegRef { owner, leg: at };
-            let subject = subject(station, context.method, leg, &context.original.request);
-            leg.client = self.table.open_client(turn, key, subject, request, user);
-            if leg.client.is_none() {
-                leg.fail(Failure { status: 408, response: None });
-                continue;
-            }
-            leg.state = LegState::Pending { provisional: false, cancel: Cancel::No };
-            if context.method == MethodKind::Invite {
-                leg.timer = Some(self.timers.insert(turn.now + station.timing.c, user));
-            }
-        }
-    }
-
-    pub(super) fn cancel_pending(
-        &mut self,
-        turn: &mut Turn<'_>,
-        station: &Station,
-        owner: Owner,
-        context: &mut Context,
-    ) {
-        for at in 0..context.started {
-            self.cancel_leg(turn, station, owner, context, at);
-        }
-    }
-
-    /// CANCEL once a provisional response has come; until then it is only wanted (§9.1).
-    pub(super) fn cancel_leg(
-        &mut self,
-        turn: &mut Turn<'_>,
-        station: &Station,
-        owner: Owner,
-        context: &mut Context,
-        at: usize,
-    ) {
-        let is_invite = context.is_invite();
-        let leg = &mut context.legs[at];
-        let LegState::Pending { provisional, cancel } = &mut leg.state else { return };
-        if !is_invite || *cancel == Cancel::Sent {
-            return;
-        }
-        *cancel = Cancel::Wanted;
-        if !*provisional {
-            return;
-        }
-        *cancel = Cancel::Sent;
-        let Ok(invite) = SipMessage::parse(leg.sent.clone(), &OWN) else { return };
-        let key = ClientKey::new(&station.keys.branch, &leg.target.branch, &Method::Cancel);
-        let request = Outgoing::new(None, derived::cancel(&invite));
-        let nobody = LegRef { owner: Owner(0), leg: 0 };
-        let subject = subject(station, MethodKind::Cancel, leg, &invite);
-        self.table.open_client(turn, key, subject, request, nobody);
-        if let Some(handle) = leg.timer.take() {
-            self.timers.cancel(handle);
-        }
-        leg.timer = Some(self.timers.insert(turn.now + station.timing.whole(), LegRef { owner, leg: at }));
-    }
-
-    pub(super) fn fail(&mut self, context: &mut Context, at: usize, failure: Failure) {
-        let leg = &mut context.legs[at];
-        leg.fail(failure);
-        if let Some(handle) = leg.timer.take() {
+    fn stop_timers(&mut self, context: &mut Context) {
+        let legs = context.legs.iter_mut().filter_map(|leg| leg.timer.take());
+        for handle in legs.chain(context.patience.take()) {
             self.timers.cancel(handle);
         }
     }
 
     /// Every branch has failed: what the caller hears (§16.7 steps 6 to 9).
     fn answer_with_best(&mut self, turn: &mut Turn<'_>, station: &Station, context: &mut Context) {
-        let failures = context.failures();
-        let mut chosen = best::best(&failures);
-        if context.cancelled && chosen.is_none_or(|i| failures[i].status < 600) {
-            chosen = failures.iter().position(|f| f.status == 487 && f.response.is_some());
-        }
-        let own = |status| station.reply(&context.original.request, &context.original.source, status, None, Vec::new());
-        let (status, bytes) = match chosen.map(|i| failures[i]) {
-            // What is true of one branch is not true of this proxy (§16.7 step 6).
-            Some(Failure { status: 503, .. }) => (500, own(500)),
-            Some(failure) => match &failure.response {
-                Some(response) => {
-                    let others: Vec<&Failure> =
-                        failures.iter().copied().filter(|f| !std::ptr::eq(*f, failure)).collect();
-                    (failure.status, best::upstream(response, &others))
-                }
-                None => (failure.status, own(failure.status)),
-            },
-            None if context.cancelled => (487, own(487)),
-            None => (500, own(500)),
-        };
+        let (status, bytes, heard) = chosen_answer(station, context);
         context.final_sent = true;
         let mut after = self.ends(turn, station, context, status);
         if let Some(key) = &context.key {
@@ -304,7 +199,7 @@ impl Proxy {
             self.calls.failed(turn, call);
         }
         // RFC 4320 §4.2: a request other than INVITE that nobody answered is left without an answer.
-        if status == 408 && !context.is_invite() && chosen.is_none_or(|i| context.failures()[i].response.is_none()) {
+        if status == 408 && !context.is_invite() && !heard {
             self.table.abandon(context.server);
         } else {
             self.table.respond(turn, context.server, status, Outgoing::new(after, bytes));
@@ -331,16 +226,36 @@ impl Proxy {
     }
 }
 
+/// Status and message; whether anybody has said it (else it is ours).
+fn chosen_answer(station: &Station, context: &Context) -> (u16, bytes::Bytes, bool) {
+    let failures = context.failures();
+    let mut chosen = best::best(&failures);
+    if context.cancelled && chosen.is_none_or(|i| failures[i].status < 600) {
+        chosen = failures.iter().position(|f| f.status == 487 && f.response.is_some());
+    }
+    let own = |status| {
+        let bytes = station.reply(&context.original.request, &context.original.source, status, None, Vec::new());
+        (status, bytes, false)
+    };
+    match chosen.map(|i| failures[i]) {
+        // What is true of one branch is not true of this proxy (§16.7 step 6).
+        Some(Failure { status: 503, .. }) => own(500),
+        Some(failure) => match &failure.response {
+            Some(response) => {
+                let others: Vec<&Failure> = failures.iter().copied().filter(|f| !std::ptr::eq(*f, failure)).collect();
+                (failure.status, best::upstream(response, &others), true)
+            }
+            None => own(failure.status),
+        },
+        None if context.cancelled => own(487),
+        None => own(500),
+    }
+}
+
 /// Statuses by which a UAS refuses a request for what stands in it, and keeps the dialog (RFC 5057 §5.1).
 fn refuses_the_request(status: u16) -> bool {
     matches!(
         status,
         400 | 401 | 403 | 405 | 407 | 413..=416 | 420 | 421 | 483 | 488 | 491 | 493 | 494 | 500 | 505 | 513
     )
-}
-
-fn subject(station: &Station, method: MethodKind, leg: &Leg, request: &SipMessage) -> Subject {
-    let hop = leg.target.next_hop;
-    let address = Address { listener: hop.listener, to: hop.remote, transport: Transport::Udp };
-    Subject { method, address, call: station.call_hash(request.call_id()) }
 }

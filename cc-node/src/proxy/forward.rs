@@ -2,6 +2,7 @@
 
 use super::checks::with_loop_part;
 use super::preprocess::Routed;
+use super::session_timer;
 use crate::record::Target;
 use crate::service::Choice;
 use crate::station::Station;
@@ -38,10 +39,13 @@ pub struct Original {
 }
 
 /// The target of a choice: with its branch, which is never recomputed.
-pub fn target(station: &Station, original: &Original, choice: Choice, attempt: u32) -> Target {
-    let Choice { uri, route, next_hop, peer, order, hunt } = choice;
-    let branch = write_branch(station, original, &uri, &route, next_hop, attempt);
-    Target { uri, route, next_hop, peer, order, attempt, hunt, branch }
+/// `next_hop`: where it is, now that its name is known; `attempt` counts the addresses of that name.
+pub fn target(station: &Station, original: &Original, choice: &Choice, next_hop: Flow, attempt: u32) -> Target {
+    let Choice { uri, route, peer, order, hunt, recurse, .. } = choice;
+    let branch = write_branch(station, original, uri, route, next_hop, attempt);
+    let (uri, route) = (uri.clone(), route.clone());
+    let peer = peer.unwrap_or(Peer::Flow(next_hop));
+    Target { uri, route, next_hop, peer, order: *order, attempt, hunt: *hunt, recurse: *recurse, branch }
 }
 
 fn write_branch(
@@ -93,6 +97,9 @@ pub fn write(station: &Station, original: &Original, target: &Target, breadth: O
         edit.remove_all(HeaderId::PAssertedIdentity);
     }
     record_route(station, original, target, &mut edit);
+    if let Ok(Some(timer)) = session_timer::Asked::of(&station.rack.session_timers, request) {
+        timer.write(request, &mut edit);
+    }
     if let Ok(via) = request.top_via()
         && let Some(completed) = via.with_source(original.source.remote)
     {

@@ -1,8 +1,9 @@
 //! The stateful proxy (RFC 3261 §16). `node` has checked who asks and where it goes; from there on a request is here.
 //!
 //! In the order of a request's way: [`preprocess`] (§16.4) → [`checks`] (§16.3) → [`engine`] opens a response context →
-//! [`forward`] (§16.6) → transactions → [`responses`] (§16.7), [`best`] → upstream. [`derived`] makes CANCEL and ACK,
-//! [`stateless`] forwards what has no transaction: the ACK to a 2xx, responses by their token.
+//! `targets` (§16.5) → [`forward`] (§16.6) → transactions → `responses` (§16.7), [`best`] → upstream. `recursion` follows a
+//! 3xx, `legs` ends branches, [`session_timer`] is RFC 4028. [`derived`] makes CANCEL and ACK, [`stateless`] forwards what
+//! has no transaction: the ACK to a 2xx, responses by their token.
 
 pub mod best;
 pub mod checks;
@@ -10,9 +11,13 @@ pub mod context;
 pub mod derived;
 pub mod engine;
 pub mod forward;
+mod legs;
 pub mod preprocess;
+mod recursion;
 mod responses;
+pub mod session_timer;
 pub mod stateless;
+mod targets;
 
 pub use engine::{Job, Proxy};
 pub use forward::{Original, RecordRoute};

@@ -2,19 +2,22 @@
 
 use super::best::Failure;
 use super::context::{Cancel, Context, LegState};
-use super::engine::{OWN, Proxy};
-use super::{contact_address, derived, stateless};
+use super::engine::{Proxy, Wait};
+use super::stateless::without_our_via;
+use super::targets::hop;
+use super::{contact_address, session_timer, stateless};
 use crate::call::{Answer, Side};
 use crate::effect::RecordNo;
 use crate::record::What;
 use crate::station::Station;
 use crate::stats::DropReason;
-use crate::transaction::{ClientId, ClientKey, LegRef, Outgoing};
+use crate::transaction::{ClientId, ClientKey, LegRef, Outgoing, Owner};
 use crate::turn::Turn;
 use bytes::Bytes;
 use common::flow::{Flow, Peer};
 use common::ids::TrunkId;
 use common::sip::{Edit, HeaderId, MethodKind, SipMessage};
+use common::time::Duration;
 
 impl Proxy {
     /// A response from outside, validated. `source`: where it came from and the listener that it came in at.
@@ -38,14 +41,37 @@ impl Proxy {
             return turn.stats.drop(DropReason::NotForwarded);
         }
         let Some(leg) = self.table.leg(client) else { return };
+        let is_2xx = (200..300).contains(&status);
+        if self.table.has_given_up(client) && !(is_2xx && self.waits_for_an_answer(leg.owner)) {
+            return self.late(turn, station, source, client, &response);
+        }
         let Some(context) = self.contexts.remove(&leg.owner.0) else {
             // The context is done: repeats of a 2xx go on their way, all else is absorbed.
-            if self.table.response(turn, client, status, None) && (200..300).contains(&status) {
-                stateless::response(turn, station, source, &response);
+            if self.table.response(turn, client, status, None) && is_2xx {
+                self.repeated_2xx(turn, station, source, leg, &response);
             }
             return;
         };
         self.in_context(turn, station, leg, client, context, response);
+    }
+
+    fn waits_for_an_answer(&self, owner: Owner) -> bool {
+        self.contexts.get(&owner.0).is_some_and(|context| !context.final_sent)
+    }
+
+    /// From where the INVITE came in, as long as its transaction is there (RFC 6026 §8.5).
+    fn repeated_2xx(
+        &mut self,
+        turn: &mut Turn<'_>,
+        station: &Station,
+        source: &Flow,
+        leg: LegRef,
+        response: &SipMessage,
+    ) {
+        let message = Outgoing::new(None, without_our_via(response));
+        if !leg.upstream.is_some_and(|server| self.table.pass_late_2xx(turn, server, message)) {
+            stateless::response(turn, station, source, response);
+        }
     }
 
     fn in_context(
@@ -61,8 +87,7 @@ impl Proxy {
         let ack = if status >= 300 && self.table.awaits_final(client) {
             // The branch's result is with a backup before the ACK stops the callee's repeats.
             let after = self.branch_failed(turn, &context, leg.leg, &response);
-            let invite = SipMessage::parse(context.legs[leg.leg].sent.clone(), &OWN).ok();
-            invite.map(|invite| Outgoing::new(after, derived::ack(&invite, &response)))
+            self.ack_of(client, &response).map(|bytes| Outgoing::new(after, bytes))
         } else {
             None
         };
@@ -73,7 +98,10 @@ impl Proxy {
                 _ => self.failure(turn, station, leg, &mut context, response),
             }
         }
-        self.settle(turn, station, leg.owner, context);
+        match std::mem::take(&mut context.redirected) {
+            targets if targets.is_empty() => self.settle(turn, station, leg.owner, context),
+            targets => self.choose(turn, station, leg.owner, context, targets),
+        }
     }
 
     fn branch_failed(
@@ -107,7 +135,7 @@ impl Proxy {
             if let Some(handle) = leg.timer.take() {
                 self.timers.cancel(handle);
             }
-            leg.timer = Some(self.timers.insert(turn.now + station.timing.c, at));
+            leg.timer = Some(self.timers.insert(turn.now + station.timing.c, Wait::Leg(at)));
         }
         // 100 is hop by hop; after a final nothing provisional goes on (§16.7 step 5).
         if response.status() == 100 || context.final_sent {
@@ -115,7 +143,7 @@ impl Proxy {
         }
         if let Some(call) = context.call {
             self.calls.ringing(turn, call);
-            self.early(context, response);
+            self.early(context, at.leg, response);
         }
         self.table.respond(turn, context.server, response.status(), Outgoing::new(None, without_our_via(response)));
     }
@@ -132,9 +160,10 @@ impl Proxy {
             self.timers.cancel(handle);
         }
         context.legs[at.leg].state = LegState::Succeeded;
+        self.resolver.succeeded(&hop(&context.legs[at.leg].target));
         let mut after = None;
         if context.is_invite() {
-            self.early(context, response);
+            self.early(context, at.leg, response);
             after = self.answered(turn, context, at.leg, response);
             // Every 2xx to an INVITE goes upstream, at once (§16.7 step 5).
         } else if context.final_sent {
@@ -147,7 +176,7 @@ impl Proxy {
             self.calls.saw_contact(call, far, address);
         }
         let ended = self.ends(turn, station, context, response.status());
-        let bytes = without_our_via(response);
+        let bytes = self.settle_session(turn, station, context, response);
         context.final_sent = true;
         self.table.respond(turn, context.server, response.status(), Outgoing::new(after.or(ended), bytes));
         self.cancel_pending(turn, station, at.owner, context);
@@ -162,7 +191,22 @@ impl Proxy {
         response: SipMessage,
     ) {
         let status = response.status();
-        self.fail(context, at.leg, Failure { status, response: Some(response) });
+        if (300..400).contains(&status) && self.follow(turn, station, context, at.leg, &response) {
+            return;
+        }
+        let failure = match context.legs[at.leg].rang_out && status == 487 {
+            true => Failure { status: 408, response: None },
+            false => Failure { status, response: Some(response) },
+        };
+        let server = hop(&context.legs[at.leg].target);
+        match (status, &failure.response) {
+            (503, Some(response)) => {
+                let after = response.retry_after().map(|s| Duration::from_secs(u64::from(s)));
+                self.resolver.failed(turn.now, server, after);
+            }
+            _ => self.resolver.succeeded(&server),
+        }
+        self.fail(turn, station, at.owner, context, at.leg, failure);
         if status >= 600 && !context.final_sent {
             // Nobody else is asked, and who is being asked is told so; the 6xx waits for them (§16.7 step 5).
             context.declined = true;
@@ -171,9 +215,9 @@ impl Proxy {
     }
 
     /// A dialog exists, early or confirmed: it can be found, and the callee's Contact is a way into it.
-    fn early(&mut self, context: &Context, response: &SipMessage) {
+    fn early(&mut self, context: &Context, at: usize, response: &SipMessage) {
         let (Some(call), Some(tag)) = (context.call, response.to_tag()) else { return };
-        self.calls.dialog(call, tag);
+        self.calls.dialog(call, tag, context.legs[at].target.peer);
         if let Some(address) = contact_address(response) {
             self.calls.saw_contact(call, Side::Callee, address);
         }
@@ -210,13 +254,30 @@ impl Proxy {
     }
 }
 
+impl Proxy {
+    /// Our Via off a 2xx, and what it says of the session's timer written and kept (RFC 4028 §8.2).
+    fn settle_session(
+        &mut self,
+        turn: &Turn<'_>,
+        station: &Station,
+        context: &Context,
+        response: &SipMessage,
+    ) -> Bytes {
+        let mut edit = Edit::new(response);
+        edit.remove_first_value(HeaderId::Via);
+        let timers = &station.rack.session_timers;
+        let settled = session_timer::settled(timers, &context.original, response, &mut edit);
+        let call = context.call.or(context.dialog.map(|(call, _)| call));
+        if let (Some(expires_s), Some(call)) = (settled, call) {
+            self.calls.session(turn.now, call, expires_s);
+        }
+        edit.finish()
+    }
+}
+
 fn trunk(peer: &Peer) -> Option<TrunkId> {
     match peer {
         Peer::Trunk(id) => Some(*id),
         _ => None,
     }
-}
-
-fn without_our_via(response: &SipMessage) -> Bytes {
-    Edit::new(response).remove_first_value(HeaderId::Via).finish()
 }

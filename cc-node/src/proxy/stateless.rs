@@ -2,11 +2,12 @@
 //! Nothing without a valid token passes: RFC 6026 §7.3 has strays dropped, and only the token proves that it is none.
 
 use super::forward::{self, Original};
-use crate::service::Choice;
+use crate::service::{Choice, NextHop};
 use crate::station::Station;
 use crate::stats::DropReason;
 use crate::transaction::{Address, Outgoing};
 use crate::turn::Turn;
+use bytes::Bytes;
 use common::flow::Flow;
 use common::ids::{ListenerId, Transport};
 use common::sip::{Edit, HeaderId, MethodKind, SipMessage, Via};
@@ -26,9 +27,13 @@ pub fn response(turn: &mut Turn<'_>, station: &Station, source: &Flow, response:
     let next = next.and_then(|value| Via::parse(value).ok()).and_then(|via| via.response_address());
     let Some(to) = next else { return turn.stats.drop(DropReason::NotForwarded) };
     turn.stats.responses_by_token += 1;
-    let bytes = Edit::new(response).remove_first_value(HeaderId::Via).finish();
+    let bytes = without_our_via(response);
     let listener = listener_towards(station, source.listener, to);
     turn.send(method, Address { listener, to, transport: Transport::Udp }, Outgoing::new(None, bytes));
+}
+
+pub(super) fn without_our_via(response: &SipMessage) -> Bytes {
+    Edit::new(response).remove_first_value(HeaderId::Via).finish()
 }
 
 /// Which listener the request came in at is not in its Via: the one that the response came in at, if it speaks the next
@@ -42,10 +47,10 @@ fn listener_towards(station: &Station, came_in_at: ListenerId, to: SocketAddr) -
 }
 
 /// An ACK to a 2xx: on its way, with a branch of its own.
-pub fn ack(turn: &mut Turn<'_>, station: &Station, original: &Original, choice: Choice) {
-    let target = forward::target(station, original, choice, 0);
+pub fn ack(turn: &mut Turn<'_>, station: &Station, original: &Original, choice: &Choice) {
+    let NextHop::At(hop) = choice.next_hop else { return turn.stats.drop(DropReason::AckOutsidePeer) };
+    let target = forward::target(station, original, choice, hop, 0);
     let bytes = forward::write(station, original, &target, None);
-    let hop = target.next_hop;
     let address = Address { listener: hop.listener, to: hop.remote, transport: Transport::Udp };
     turn.send(MethodKind::Ack, address, Outgoing::new(None, bytes));
 }

@@ -1,6 +1,6 @@
 //! Where a user is: the bindings of its address of record (RFC 3261 §16.5), from the replica, and how each is reached.
 
-use super::{Choice, Refusal};
+use super::{Choice, NextHop, Refusal};
 use crate::effect::View;
 use crate::record::Hunt;
 use crate::station::Station;
@@ -19,7 +19,7 @@ pub struct Located {
     unreachable: usize,
 }
 
-pub fn locate(station: &Station, view: &dyn View, now: Time, aor: &Aor) -> Located {
+pub fn locate(station: &Station, view: &dyn View, now: Time, aor: &Aor, recurse: bool) -> Located {
     let mut located = Located { choices: Vec::new(), unreachable: 0 };
     let Some(held) = view.bindings(aor) else { return located };
     let time = view.log_time(now);
@@ -33,7 +33,7 @@ pub fn locate(station: &Station, view: &dyn View, now: Time, aor: &Aor) -> Locat
             order += 1;
         }
         q = Some(binding.q_thousandths);
-        match choice(station, binding, order) {
+        match choice(station, binding, order, recurse) {
             Some(choice) => located.choices.push(choice),
             None => located.unreachable += 1,
         }
@@ -42,7 +42,7 @@ pub fn locate(station: &Station, view: &dyn View, now: Time, aor: &Aor) -> Locat
 }
 
 /// A binding whose source is its Contact's host is reached there; any other by the flow that it opened.
-fn choice(station: &Station, binding: &Binding, order: u16) -> Option<Choice> {
+fn choice(station: &Station, binding: &Binding, order: u16, recurse: bool) -> Option<Choice> {
     let contact = SipUri::parse(&binding.contact).ok()?;
     if !is_reachable(&contact) {
         return None;
@@ -58,7 +58,8 @@ fn choice(station: &Station, binding: &Binding, order: u16) -> Option<Choice> {
         None => (flow(binding.received), Peer::Flow(flow(binding.received))),
     };
     let (uri, route) = (binding.contact.clone(), binding.path.clone());
-    Some(Choice { uri, route, next_hop, peer, order, hunt: Hunt::AfterAnyFailure })
+    let (next_hop, peer) = (NextHop::At(next_hop), Some(peer));
+    Some(Choice { uri, route, next_hop, peer, order, hunt: Hunt::AfterAnyFailure, recurse })
 }
 
 /// Whether there is a transport for this URI: UDP alone for now.

@@ -16,10 +16,12 @@ pub use identify::{Caller, Identified, identify};
 
 use crate::effect::View;
 use crate::record::{Decision, Hunt, Step};
+use crate::resolve::Destination;
 use crate::station::Station;
 use crate::stats::Rejection;
-use common::config::Domain;
+use common::config::{Auth, Domain};
 use common::flow::{Flow, Peer};
+use common::ids::ListenerId;
 use common::location::Aor;
 use common::sip::{SipUri, Uri};
 use common::time::Time;
@@ -34,12 +36,25 @@ pub struct Choice {
     pub uri: String,
     /// Route values for it, topmost first.
     pub route: Vec<String>,
-    pub next_hop: Flow,
-    /// The side as a dialog token will say.
-    pub peer: Peer,
+    pub next_hop: NextHop,
+    /// The side as a dialog token will say; `None`: the flow to the address that its name leads to.
+    pub peer: Option<Peer>,
     /// Equal orders are tried together, lower ones first.
     pub order: u16,
     pub hunt: Hunt,
+    /// Whether a 3xx of it is followed.
+    pub recurse: bool,
+}
+
+/// Where a choice is: known, or by a name that is still to be looked up (RFC 3263).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NextHop {
+    At(Flow),
+    /// Requests leave from `listener` if that speaks the address's IP version.
+    Named {
+        destination: Destination,
+        listener: ListenerId,
+    },
 }
 
 /// A request that goes nowhere, and the answer to it.
@@ -131,10 +146,13 @@ pub fn decide(
     mut decisions: Vec<Decision>,
 ) -> Result<Plan, Refusal> {
     let mut found = |step, found: String| decisions.push(Decision { step, found });
+    if *caller == Caller::Anyone && !is_open_to_anyone(station, uri) {
+        return Err(Refusal::because(403, Rejection::Forbidden, "This Domain Asks For Authentication"));
+    }
     let choices = match named(station, uri, Some(caller)) {
         Named::Ourselves => return Err(Refusal::because(404, Rejection::NotFound, "No User In Request-URI")),
         Named::Local { domain, aor } => {
-            let located = locate::locate(station, view, now, &aor);
+            let located = locate::locate(station, view, now, &aor, domain.recursion);
             found(Step::Locate, located.words(&aor));
             match located.reachable() {
                 Some(choices) => choices?,
@@ -161,6 +179,21 @@ pub fn decide(
     let choices = fork(choices);
     found(Step::Fork, format!("{} targets in {} groups", choices.len(), groups(&choices)));
     Ok(Plan { choices, decisions })
+}
+
+/// Whoever came in by a domain without authentication reaches domains without it; foreign ones only where no domain
+/// asks for it. Else one open domain would open all of them.
+fn is_open_to_anyone(station: &Station, uri: &Uri<'_>) -> bool {
+    match named(station, uri, None) {
+        Named::Local { domain, .. } => domain.auth == Auth::None,
+        Named::Ourselves => true,
+        Named::Foreign { .. } => asks_nobody(station),
+    }
+}
+
+/// Whether no domain of this rack asks for authentication.
+pub fn asks_nobody(station: &Station) -> bool {
+    station.rack.domains.iter().all(|domain| domain.auth == Auth::None)
 }
 
 /// Each way once, and not too many (RFC 3261 §16.5: a target set has no duplicates).

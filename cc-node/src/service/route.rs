@@ -1,7 +1,7 @@
 //! Which trunk takes a call that no binding answers: the route with the longest prefix, its rewriting of the number, and
 //! the trunk's addresses one after another.
 
-use super::Choice;
+use super::{Choice, NextHop};
 use crate::record::Hunt;
 use crate::station::Station;
 use common::config::{Route, Trunk};
@@ -48,10 +48,11 @@ fn choices(trunk: &Trunk, uri: impl Fn(std::net::SocketAddr) -> String) -> Vec<C
         Choice {
             uri: uri(remote),
             route: Vec::new(),
-            next_hop: Flow { listener: trunk.listener, remote },
-            peer: Peer::Trunk(trunk.id),
+            next_hop: NextHop::At(Flow { listener: trunk.listener, remote }),
+            peer: Some(Peer::Trunk(trunk.id)),
             order,
             hunt: Hunt::IfUnavailable,
+            recurse: trunk.recursion,
         }
     };
     (0..).zip(&trunk.addresses).map(one).collect()

@@ -10,6 +10,9 @@ pub enum State {
     Proceeding,
     Accepted,
     Completed,
+    /// Nobody waits for it any more, and it lingers: a final that comes late is acknowledged, and the user hears of a
+    /// phone that begins to ring late, so that it can be told to stop.
+    GaveUp,
     Terminated,
 }
 
@@ -37,6 +40,24 @@ impl InviteClient {
         self.state
     }
 
+    /// As it was sent.
+    pub fn request(&self) -> &Outgoing {
+        &self.request
+    }
+
+    /// The transaction user waits no longer (§9.1: no final response came after a CANCEL).
+    pub fn give_up(&mut self, timing: &Timing, out: &mut Steps) {
+        if matches!(self.state, State::Calling | State::Proceeding) {
+            self.state = State::GaveUp;
+            out.extend([Step::Clear(Timer::A), Step::Clear(Timer::B), Step::Set(Timer::D, self.linger(timing))]);
+        }
+    }
+
+    /// At least 32 s over UDP (§17.1.1.2).
+    fn linger(&self, timing: &Timing) -> Duration {
+        if self.reliable { Duration::ZERO } else { timing.whole().max(Duration::from_secs(32)) }
+    }
+
     /// Whether the transaction user sees this response. `ack` belongs to a 300-699 and is kept from the first one.
     pub fn response(&mut self, status: u16, ack: Option<Outgoing>, timing: &Timing, out: &mut Steps) -> bool {
         match (self.state, status) {
@@ -57,10 +78,14 @@ impl InviteClient {
                 self.ack = ack;
                 out.extend([Step::Clear(Timer::A), Step::Clear(Timer::B)]);
                 out.extend(self.ack.clone().map(Step::Send));
-                // At least 32 s over UDP (§17.1.1.2).
-                let linger = if self.reliable { Duration::ZERO } else { timing.whole().max(Duration::from_secs(32)) };
-                out.push(Step::Set(Timer::D, linger));
+                out.push(Step::Set(Timer::D, self.linger(timing)));
                 true
+            }
+            (State::GaveUp, 100..=299) => true,
+            (State::GaveUp, _) => {
+                self.ack = self.ack.take().or(ack);
+                out.extend(self.ack.clone().map(Step::Send));
+                false
             }
             (State::Completed, 300..) => {
                 out.extend(self.ack.clone().map(Step::Send));
@@ -70,17 +95,17 @@ impl InviteClient {
         }
     }
 
-    pub fn timer(&mut self, timer: Timer, out: &mut Steps) {
+    pub fn timer(&mut self, timer: Timer, timing: &Timing, out: &mut Steps) {
         match (self.state, timer) {
             (State::Calling, Timer::A) => {
                 self.interval *= 2;
                 out.extend([Step::Send(self.request.clone()), Step::Set(Timer::A, self.interval)]);
             }
             (State::Calling, Timer::B) => {
-                self.state = State::Terminated;
-                out.extend([Step::TimedOut, Step::Gone]);
+                self.give_up(timing, out);
+                out.push(Step::TimedOut);
             }
-            (State::Completed, Timer::D) | (State::Accepted, Timer::M) => {
+            (State::Completed | State::GaveUp, Timer::D) | (State::Accepted, Timer::M) => {
                 self.state = State::Terminated;
                 out.push(Step::Gone);
             }
@@ -107,21 +132,34 @@ mod tests {
         );
         let mut c = c.unwrap_or_else(started);
         for interval in [1000, 2000, 4000, 8000, 16_000] {
-            assert_eq!(said(|s| c.timer(Timer::A, s)), format!("send INVITE, set A {interval}"));
+            assert_eq!(said(|s| c.timer(Timer::A, &TIMING, s)), format!("send INVITE, set A {interval}"));
         }
-        assert_eq!(said(|s| c.timer(Timer::B, s)), "timed out, gone");
+        assert_eq!(said(|s| c.timer(Timer::B, &TIMING, s)), "clear A, clear B, set D 32000, timed out");
+        assert_eq!(said(|s| c.timer(Timer::D, &TIMING, s)), "gone");
+    }
+
+    #[test]
+    fn what_comes_after_giving_up_is_told_or_acked() {
+        let mut c = started();
+        assert_eq!(said(|s| c.give_up(&TIMING, s)), "clear A, clear B, set D 32000");
+        assert_eq!(said(|s| assert!(c.response(180, None, &TIMING, s), "somebody must tell it to stop")), "");
+        assert_eq!(said(|s| assert!(c.response(200, None, &TIMING, s))), "");
+        assert_eq!(said(|s| assert!(!c.response(486, Some(message("ACK")), &TIMING, s))), "send ACK");
+        assert_eq!(said(|s| assert!(!c.response(486, None, &TIMING, s))), "send ACK");
+        assert_eq!(said(|s| c.give_up(&TIMING, s)), "");
+        assert_eq!(said(|s| c.timer(Timer::D, &TIMING, s)), "gone");
     }
 
     #[test]
     fn a_refusal_is_acked_each_time_and_told_once() {
         let mut c = started();
         assert_eq!(said(|s| assert!(c.response(180, None, &TIMING, s))), "clear A, clear B");
-        assert_eq!(said(|s| c.timer(Timer::A, s)), "");
+        assert_eq!(said(|s| c.timer(Timer::A, &TIMING, s)), "");
         let ack = || Some(message("ACK"));
         assert_eq!(said(|s| assert!(c.response(486, ack(), &TIMING, s))), "clear A, clear B, send ACK, set D 32000");
         assert_eq!(said(|s| assert!(!c.response(486, None, &TIMING, s))), "send ACK");
         assert_eq!(said(|s| assert!(!c.response(200, None, &TIMING, s))), "");
-        assert_eq!(said(|s| c.timer(Timer::D, s)), "gone");
+        assert_eq!(said(|s| c.timer(Timer::D, &TIMING, s)), "gone");
     }
 
     #[test]
@@ -130,7 +168,7 @@ mod tests {
         assert_eq!(said(|s| assert!(c.response(200, None, &TIMING, s))), "clear A, clear B, set M 32000");
         assert_eq!(said(|s| assert!(c.response(200, None, &TIMING, s))), "");
         assert_eq!(said(|s| assert!(!c.response(180, None, &TIMING, s))), "");
-        assert_eq!(said(|s| c.timer(Timer::M, s)), "gone");
+        assert_eq!(said(|s| c.timer(Timer::M, &TIMING, s)), "gone");
     }
 
     #[test]

@@ -4,14 +4,17 @@
 //! A machine says what is to be done in [`Step`]s; the table knows addresses and makes effects of them.
 
 pub mod client;
+mod entry;
 pub mod invite_client;
 pub mod invite_server;
 pub mod key;
 pub mod server;
+mod sources;
 pub mod table;
 
+pub use entry::Subject;
 pub use key::{ClientKey, ServerKey};
-pub use table::{ClientId, Due, LegRef, Owner, ServerId, ServerSaw, Subject, Table};
+pub use table::{ClientId, Due, LegRef, Owner, ServerId, ServerSaw, Table};
 
 pub use crate::turn::{Address, Outgoing};
 

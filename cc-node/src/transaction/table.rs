@@ -1,21 +1,24 @@
 //! All transactions of one worker: found by key, driven by messages and by their timers. `proxy` is the transaction user.
 
 use super::client::Client;
+use super::entry::{Entry, Subject};
 use super::invite_client::InviteClient;
 use super::invite_server::InviteServer;
 use super::server::Server;
-use super::{Address, ClientKey, Outgoing, ServerKey, Step, Steps, Timer};
+use super::sources::Sources;
+use super::{ClientKey, Outgoing, ServerKey, Steps, Timer};
 use crate::station::Timing;
 use crate::stats::Transactions;
 use crate::turn::Turn;
 use ahash::RandomState;
 use common::call_hash::CallHash;
-use common::deadlines::{Deadlines, Handle};
+use common::deadlines::Deadlines;
 use common::sip::MethodKind;
 use common::time::Time;
 use hashbrown::HashMap;
 use slab::Slab;
 use smallvec::SmallVec;
+use std::net::IpAddr;
 
 /// What the transaction user calls the thing that a transaction belongs to; `Owner(0)` = nobody waits for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,6 +29,8 @@ pub struct Owner(pub u64);
 pub struct LegRef {
     pub owner: Owner,
     pub leg: usize,
+    /// Where its responses go on to; none for a CANCEL of ours.
+    pub upstream: Option<ServerId>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,16 +43,6 @@ pub struct ServerId {
 pub struct ClientId {
     index: usize,
     serial: u64,
-}
-
-/// What a transaction is about.
-#[derive(Clone, Copy, Debug)]
-pub struct Subject {
-    pub method: MethodKind,
-    /// Where its messages go.
-    pub address: Address,
-    /// Its call, so that all of a call's can be ended at once.
-    pub call: CallHash,
 }
 
 /// What a request was to the server transaction that it matches.
@@ -77,16 +72,6 @@ enum ClientMachine {
     Other(Client),
 }
 
-struct Entry<K, M, W> {
-    serial: u64,
-    key: K,
-    machine: M,
-    /// For whom.
-    user: W,
-    subject: Subject,
-    timers: SmallVec<[(Timer, Handle); 3]>,
-}
-
 type ServerEntry = Entry<ServerKey, ServerMachine, Owner>;
 type ClientEntry = Entry<ClientKey, ClientMachine, LegRef>;
 
@@ -105,6 +90,7 @@ pub struct Table {
     deadlines: Deadlines<(Place, Timer)>,
     serial: u64,
     gauges: Transactions,
+    sources: Sources,
 }
 
 impl Table {
@@ -119,12 +105,18 @@ impl Table {
             deadlines: Deadlines::new(),
             serial: 0,
             gauges: Transactions::default(),
+            sources: Sources::new(),
         }
     }
 
     /// All transactions.
     pub fn len(&self) -> usize {
         self.servers.len() + self.clients.len()
+    }
+
+    /// Server transactions whose answers go to this address (of IPv6: to its /64).
+    pub fn of_source(&self, address: IpAddr) -> u32 {
+        self.sources.open(address)
     }
 
     pub fn is_empty(&self) -> bool {
@@ -178,6 +170,7 @@ impl Table {
         };
         self.serial += 1;
         *gauge(&mut self.gauges, true, subject.method) += 1;
+        self.sources.opened(subject.address.to.ip());
         let entry = Entry { serial: self.serial, key, machine, user: owner, subject, timers: SmallVec::new() };
         let index = self.servers.insert(entry);
         self.by_server.insert(key, index);
@@ -218,8 +211,28 @@ impl Table {
     /// makes an ACK.
     pub fn awaits_final(&self, id: ClientId) -> bool {
         use super::invite_client::State::{Calling, Proceeding};
-        let machine = self.client(id).map(|e| &e.machine);
-        matches!(machine, Some(ClientMachine::Invite(m)) if matches!(m.state(), Calling | Proceeding))
+        matches!(self.invite_state(id), Some(Calling | Proceeding))
+    }
+
+    /// Whether this INVITE transaction only lingers: see [`super::invite_client::State::GaveUp`].
+    pub fn has_given_up(&self, id: ClientId) -> bool {
+        self.invite_state(id) == Some(super::invite_client::State::GaveUp)
+    }
+
+    fn invite_state(&self, id: ClientId) -> Option<super::invite_client::State> {
+        match &self.client(id)?.machine {
+            ClientMachine::Invite(machine) => Some(machine.state()),
+            ClientMachine::Other(_) => None,
+        }
+    }
+
+    /// The INVITE of this transaction as it was sent, and where.
+    pub fn sent_invite(&self, id: ClientId) -> Option<(&Outgoing, Subject)> {
+        let entry = self.client(id)?;
+        match &entry.machine {
+            ClientMachine::Invite(machine) => Some((machine.request(), entry.subject)),
+            ClientMachine::Other(_) => None,
+        }
     }
 
     /// Sends the request and takes charge of it. With a key that exists already nothing happens: the request is a repeat.
@@ -263,11 +276,24 @@ impl Table {
         seen
     }
 
-    /// Ends a client transaction for which nobody waits any more (§9.1: a cancelled INVITE without final response).
-    pub fn forget(&mut self, id: ClientId) {
-        if self.client(id).is_some() {
-            self.remove_client(id.index);
+    /// Nobody waits for this INVITE any more (§9.1: no final response came after the CANCEL). It lingers for what is late.
+    pub fn give_up(&mut self, turn: &mut Turn<'_>, id: ClientId) {
+        let timing = self.timing;
+        let mut steps = Steps::new();
+        let Some(entry) = self.clients.get_mut(id.index).filter(|e| e.serial == id.serial) else { return };
+        if let ClientMachine::Invite(machine) = &mut entry.machine {
+            machine.give_up(&timing, &mut steps);
         }
+        self.client_steps(turn, id.index, steps);
+    }
+
+    /// A 2xx to an INVITE for which no context waits any more: upstream all the same, from where its INVITE came in
+    /// (RFC 3261 §16.7 step 5). False: the server transaction has gone too.
+    pub fn pass_late_2xx(&mut self, turn: &mut Turn<'_>, id: ServerId, response: Outgoing) -> bool {
+        let Some(entry) = self.servers.get(id.index).filter(|e| e.serial == id.serial) else { return false };
+        let subject = entry.subject;
+        turn.send(subject.method, subject.address, response);
+        true
     }
 
     /// Ends all transactions of a call without a word (its handling panicked).
@@ -298,7 +324,7 @@ impl Table {
                 entry.timers.retain(|(t, _)| *t != timer);
                 let user = entry.user;
                 match &mut entry.machine {
-                    ClientMachine::Invite(machine) => machine.timer(timer, &mut steps),
+                    ClientMachine::Invite(machine) => machine.timer(timer, &timing, &mut steps),
                     ClientMachine::Other(machine) => machine.timer(timer, &timing, &mut steps),
                 }
                 self.client_steps(turn, index, steps).then_some(Due::ClientTimedOut(user))
@@ -312,7 +338,8 @@ impl Table {
 
     /// Carries the steps out; whether the transaction timed out.
     fn server_steps(&mut self, turn: &mut Turn<'_>, index: usize, steps: Steps) -> bool {
-        let done = carry_out(turn, &mut self.deadlines, &mut self.servers[index], Place::Server(index), steps);
+        let done =
+            self.servers[index].carry_out(turn, &mut self.deadlines, |timer| (Place::Server(index), timer), steps);
         if done.gone {
             self.remove_server(index);
         }
@@ -320,7 +347,8 @@ impl Table {
     }
 
     fn client_steps(&mut self, turn: &mut Turn<'_>, index: usize, steps: Steps) -> bool {
-        let done = carry_out(turn, &mut self.deadlines, &mut self.clients[index], Place::Client(index), steps);
+        let done =
+            self.clients[index].carry_out(turn, &mut self.deadlines, |timer| (Place::Client(index), timer), steps);
         if done.gone {
             self.remove_client(index);
         }
@@ -334,6 +362,7 @@ impl Table {
         }
         self.by_server.remove(&entry.key);
         *gauge(&mut self.gauges, true, entry.subject.method) -= 1;
+        self.sources.closed(entry.subject.address.to.ip());
     }
 
     fn remove_client(&mut self, index: usize) {
@@ -344,39 +373,6 @@ impl Table {
         self.by_client.remove(&entry.key);
         *gauge(&mut self.gauges, false, entry.subject.method) -= 1;
     }
-}
-
-#[derive(Default)]
-struct Done {
-    gone: bool,
-    timed_out: bool,
-}
-
-fn carry_out<K, M, W>(
-    turn: &mut Turn<'_>,
-    deadlines: &mut Deadlines<(Place, Timer)>,
-    entry: &mut Entry<K, M, W>,
-    place: Place,
-    steps: Steps,
-) -> Done {
-    let mut done = Done::default();
-    for step in steps {
-        match step {
-            Step::Send(message) => turn.send(entry.subject.method, entry.subject.address, message),
-            Step::Set(timer, after) => entry.timers.push((timer, deadlines.insert(turn.now + after, (place, timer)))),
-            Step::Clear(timer) => {
-                let (cleared, kept) = entry.timers.drain(..).partition(|(t, _)| *t == timer);
-                entry.timers = kept;
-                let cleared: SmallVec<[(Timer, Handle); 3]> = cleared;
-                for (_, handle) in cleared {
-                    deadlines.cancel(handle);
-                }
-            }
-            Step::TimedOut => done.timed_out = true,
-            Step::Gone => done.gone = true,
-        }
-    }
-    done
 }
 
 fn gauge(gauges: &mut Transactions, server: bool, method: MethodKind) -> &mut u64 {

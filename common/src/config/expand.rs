@@ -2,8 +2,8 @@
 
 use super::network::{CcNode, Listener, LoadManager, LocationServer, OneMachine, Planes};
 use super::rack::Rack;
-use super::service::{Auth, DigestOffer, Domain, Provisioning, SubscriberRange};
-use super::tuning::{Dns, Egress, Heartbeat, Limits, Log, Registrar, Timers};
+use super::service::{Auth, DigestOffer, Domain, Mode, Provisioning, SubscriberRange};
+use super::tuning::{Dns, Egress, Heartbeat, Limits, Log, Registrar, SessionTimers, Timers};
 use crate::ids::{NodeId, Transport};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -22,6 +22,8 @@ impl Rack {
             digest: DigestOffer::Md5,
             provisioning: Provisioning::Closed,
             default: false,
+            mode: Mode::Proxy,
+            recursion: false,
         };
         Rack {
             name: "demo".into(),
@@ -41,6 +43,7 @@ impl Rack {
             routes: Vec::new(),
             timers: Timers::default(),
             dns: Dns::default(),
+            session_timers: SessionTimers::default(),
             limits: Limits::default(),
             log: Log::default(),
         }

@@ -21,5 +21,7 @@ pub use load::{ConfigError, Override};
 pub use network::{CcNode, Listener, LoadManager, LocationServer, OneMachine, Planes};
 pub use problems::Problem;
 pub use rack::Rack;
-pub use service::{Auth, DigestOffer, Domain, Provisioning, Route, RouteDomain, SubscriberRange, Trunk, TrunkAddress};
-pub use tuning::{Dns, Egress, Heartbeat, Limits, Log, LogFormat, Registrar, Timers};
+pub use service::{
+    Auth, DigestOffer, Domain, Mode, Provisioning, Route, RouteDomain, SubscriberRange, Trunk, TrunkAddress,
+};
+pub use tuning::{Dns, Egress, Heartbeat, Limits, Log, LogFormat, Registrar, SessionTimers, Timers};

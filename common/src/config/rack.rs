@@ -2,7 +2,7 @@
 
 use super::network::{CcNode, Listener, LoadManager, LocationServer, OneMachine};
 use super::service::{Domain, Route, RouteDomain, SubscriberRange, Trunk};
-use super::tuning::{Dns, Egress, Heartbeat, Limits, Log, Registrar, Timers};
+use super::tuning::{Dns, Egress, Heartbeat, Limits, Log, Registrar, SessionTimers, Timers};
 use crate::ids::{ListenerId, NodeId, TrunkId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -49,6 +49,8 @@ pub struct Rack {
     pub dns: Dns,
     #[serde(default)]
     pub timers: Timers,
+    #[serde(default)]
+    pub session_timers: SessionTimers,
     #[serde(default)]
     pub limits: Limits,
     #[serde(default)]

@@ -28,6 +28,31 @@ pub struct Domain {
     /// The domain that the VIP's own address stands for; without a mark it is the first.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub default: bool,
+    /// Whether requests for its users are forwarded, or their callers told where to go.
+    #[serde(default, skip_serializing_if = "Mode::is_default")]
+    pub mode: Mode,
+    /// Follow a 3xx answer of its users' phones instead of passing it to the caller (RFC 3261 §16.7 step 4).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub recursion: bool,
+}
+
+/// What becomes of a request that has targets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Forwarded (RFC 3261 §16).
+    #[default]
+    Proxy,
+    /// Answered 302 or 300 with the targets as Contacts (RFC 3261 §8.3).
+    Redirect,
+    /// As the caller asks by `Request-Disposition` (RFC 3841 §9.1); forwarded if it does not say.
+    Both,
+}
+
+impl Mode {
+    fn is_default(&self) -> bool {
+        *self == Mode::default()
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -98,6 +123,12 @@ pub struct Trunk {
     #[serde(default)]
     #[schemars(with = "u8")]
     pub listener: ListenerId,
+    /// For calls from this trunk, instead of the mode of the domain that is called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
+    /// Follow a 3xx answer of this trunk, by the caller's own rights and routes, instead of passing it on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub recursion: bool,
 }
 
 impl Trunk {

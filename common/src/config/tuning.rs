@@ -115,6 +115,24 @@ impl Dns {
     }
 }
 
+/// Session timers (RFC 4028), in a proxy's role: sessions whose ends have died are noticed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SessionTimers {
+    /// A shorter session interval is answered 422, or raised where the caller knows no timers; 90 or more (RFC 4028 §5).
+    pub min_se_s: u32,
+    /// The interval that is asked for where the caller names none; longer wishes are cut to it. Without it the proxy asks
+    /// for none and cuts none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_s: Option<u32>,
+}
+
+impl Default for SessionTimers {
+    fn default() -> Self {
+        SessionTimers { min_se_s: 90, expires_s: None }
+    }
+}
+
 /// What is too much.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -129,6 +147,8 @@ pub struct Limits {
     pub transactions: u32,
     /// Calls that a worker of a node keeps.
     pub calls: u32,
+    /// Requests of one source (an IPv4 address, an IPv6 /64) that a worker of a node has open; trunks are exempt.
+    pub transactions_per_source: u32,
 }
 
 impl Default for Limits {
@@ -140,6 +160,7 @@ impl Default for Limits {
             uri_bytes: 2048,
             transactions: 200_000,
             calls: 100_000,
+            transactions_per_source: 50_000,
         }
     }
 }

@@ -8,7 +8,11 @@ mod dialogs;
 mod faults;
 mod forks;
 mod garbage;
+mod late;
+mod limits;
+mod redirections;
 mod refusals;
+mod session_timers;
 
 use super::*;
 use crate::effect::{Cdr, RecordNo};
@@ -74,6 +78,7 @@ pub struct Said {
     pub to: String,
     pub text: String,
     pub after: Option<RecordNo>,
+    pub listener: ListenerId,
 }
 
 impl Said {
@@ -126,6 +131,12 @@ pub fn bench() -> Bench {
 /// The same rack without the domain that asks for authentication.
 pub fn open_bench() -> Bench {
     bench_of(&RACK.replace("  - { name: safe.test, auth: digest, provisioning: closed }\n", ""))
+}
+
+/// The usual rack with something else in it.
+pub fn changed_bench(old: &str, new: &str) -> Bench {
+    assert!(RACK.contains(old), "{old}");
+    bench_of(&RACK.replace(old, new))
 }
 
 fn bench_of(rack: &str) -> Bench {
@@ -208,10 +219,15 @@ impl Bench {
         for effect in out {
             match effect {
                 Effect::Journal(record) => self.records.push(record),
-                Effect::Send { after, to, bytes, .. } => {
+                Effect::Send { after, to, bytes, listener, .. } => {
                     let known = after.is_none_or(|no| self.records.iter().any(|record| record.no == no));
                     assert!(known || self.lossy, "a message names a record that is not out yet");
-                    said.push(Said { to: to.to_string(), text: String::from_utf8_lossy(&bytes).into_owned(), after });
+                    said.push(Said {
+                        to: to.to_string(),
+                        text: String::from_utf8_lossy(&bytes).into_owned(),
+                        after,
+                        listener,
+                    });
                 }
                 Effect::Cdr(cdr) => {
                     assert!(self.lossy || matches!(self.records.last().unwrap().what, What::Ended { .. }));

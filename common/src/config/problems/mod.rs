@@ -155,12 +155,37 @@ impl Check<'_> {
         self.unless(l.uri_bytes >= 128, "limits.uri_bytes", format!("{} is too few", l.uri_bytes), "use 128 or more");
         self.unless(l.transactions >= 1, "limits.transactions", "0 would refuse everything", "use 1 or more");
         self.unless(l.calls >= 1, "limits.calls", "0 would refuse every call", "use 1 or more");
+        self.unless(
+            l.transactions_per_source >= 1,
+            "limits.transactions_per_source",
+            "0 would refuse everybody but trunks",
+            "use 1 or more",
+        );
+        self.session_timers();
         let level = &self.rack.log.level;
         self.unless(
             is_log_level(level),
             "log.level",
             format!("`{level}` is no log level"),
             "use error, warn, info, debug or trace, or a filter such as info,cc_node=debug",
+        );
+    }
+}
+
+impl Check<'_> {
+    fn session_timers(&mut self) {
+        let timers = &self.rack.session_timers;
+        self.unless(
+            timers.min_se_s >= 90,
+            "session_timers.min_se_s",
+            format!("{} is too short", timers.min_se_s),
+            "use 90 or more (RFC 4028 §5)",
+        );
+        self.unless(
+            timers.expires_s.is_none_or(|expires| expires >= timers.min_se_s),
+            "session_timers.expires_s",
+            format!("is shorter than min_se_s ({})", timers.min_se_s),
+            "1800 is usual; without it the proxy asks for no session timers",
         );
     }
 }

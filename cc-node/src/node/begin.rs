@@ -1,0 +1,182 @@
+//! A request that belongs to no dialog: who asks, may they, where does it go; then forwarded, redirected or refused.
+
+use super::Engine;
+use super::request::{Asked, call_key, refuse};
+use crate::call::{Call, Side};
+use crate::proxy::preprocess::next_hop;
+use crate::proxy::session_timer;
+use crate::proxy::{self, Job, Original, RecordRoute, Routed, contact_address};
+use crate::record::{Decision, Hunt, Step};
+use crate::redirect;
+use crate::service::{self, Caller, Choice, Named, NextHop, Plan, Refusal};
+use crate::station::Station;
+use crate::stats::Rejection;
+use crate::transaction::{Outgoing, Owner};
+use crate::turn::Turn;
+use bytes::Bytes;
+use common::flow::{Flow, Peer};
+use common::sip::{MethodKind, SipMessage, SipUri, Uri};
+
+const ALLOW: &str =
+    "INVITE, ACK, CANCEL, BYE, REGISTER, OPTIONS, INFO, UPDATE, PRACK, SUBSCRIBE, NOTIFY, PUBLISH, MESSAGE, REFER";
+
+impl Engine {
+    /// Who asks, may they, where does it go.
+    pub(super) fn begin(&mut self, turn: &mut Turn<'_>, asked: Asked, routed: Routed) {
+        let station = &self.station;
+        if asked.method == MethodKind::Register {
+            return self.register(turn, asked, &routed);
+        }
+        let Ok(uri) = Uri::parse(&routed.uri) else {
+            let refusal = Refusal::because(400, Rejection::Invalid, "Malformed Route Or Request-URI");
+            return refuse(turn, station, &asked.request, &asked.source, asked.back, refusal);
+        };
+        if asked.method == MethodKind::Options && matches!(service::named(station, &uri, None), Named::Ourselves) {
+            let headers =
+                vec![("Allow", ALLOW.into()), ("Accept", "application/sdp".into()), ("Supported", "path".into())];
+            let ok = station.reply(&asked.request, &asked.source, 200, None, headers);
+            return turn.send(asked.method, asked.back, Outgoing::new(None, ok));
+        }
+        let identified =
+            service::identify(station, &mut self.auth, turn.wall, turn.view, &asked.request, &asked.source);
+        let (caller, decision) = match identified {
+            Ok(identified) => identified,
+            Err(refusal) => return refuse(turn, station, &asked.request, &asked.source, asked.back, refusal),
+        };
+        let decisions = match self.admit(&asked, &caller, decision) {
+            Ok(decisions) => decisions,
+            Err(refusal) => return refuse(turn, &self.station, &asked.request, &asked.source, asked.back, refusal),
+        };
+        let plan = match routed.routes.is_empty() {
+            true => service::decide(&self.station, turn.view, turn.now, &caller, &uri, decisions),
+            false => by_route(&self.station, &routed, decisions),
+        };
+        let plan = match plan.and_then(|plan| session_interval(&self.station, &asked.request).map(|()| plan)) {
+            Ok(plan) => plan,
+            Err(refusal) => return self.refuse_for_good(turn, asked, refusal),
+        };
+        match redirect::wanted(&self.station, &caller, &uri, &asked.request) {
+            true => self.redirect(turn, asked, plan),
+            false => self.forward(turn, asked, routed, caller, plan),
+        }
+    }
+
+    /// Second step of the pipeline: whether there is room.
+    fn admit(&self, asked: &Asked, caller: &Caller, identified: Decision) -> Result<Vec<Decision>, Refusal> {
+        let (transactions, calls) = (self.proxy.table.len(), self.proxy.calls.len());
+        self.has_room(asked, caller)?;
+        if asked.method == MethodKind::Invite && calls >= self.station.rack.limits.calls as usize {
+            return Err(Refusal::full("Calls"));
+        }
+        let found = format!("{transactions} transactions and {calls} calls here before it");
+        Ok(vec![identified, Decision { step: Step::Admit, found }])
+    }
+
+    /// Whether one more transaction fits, of all and of this source. A trunk is many callers.
+    pub(super) fn has_room(&self, asked: &Asked, caller: &Caller) -> Result<(), Refusal> {
+        if self.proxy.table.len() >= self.room() {
+            return Err(Refusal::full("Transactions"));
+        }
+        let of_source = self.proxy.table.of_source(asked.back.to.ip());
+        match caller.trunk().is_none() && of_source >= self.station.rack.limits.transactions_per_source {
+            true => Err(Refusal { counted: Rejection::SourceLimit, ..Refusal::full("Transactions Of This Source") }),
+            false => Ok(()),
+        }
+    }
+
+    pub(super) fn room(&self) -> usize {
+        self.station.rack.limits.transactions as usize
+    }
+
+    /// RFC 3261 §8.3. The client is known, so the answer is repeated until it is heard.
+    fn redirect(&mut self, turn: &mut Turn<'_>, asked: Asked, plan: Plan) {
+        turn.stats.redirected += 1;
+        let (status, contacts) = redirect::answer(&plan.choices);
+        let bytes = self.station.reply(&asked.request, &asked.source, status, None, contacts);
+        self.answer_for_good(turn, asked, status, bytes);
+    }
+
+    fn forward(&mut self, turn: &mut Turn<'_>, asked: Asked, routed: Routed, caller: Caller, plan: Plan) {
+        let subject = asked.subject(&self.station);
+        let Asked { request, method, source, key, .. } = asked;
+        let caller_peer = peer(&caller, &request, &source);
+        let record_route = match method.creates_dialog() {
+            true => RecordRoute::Fresh { caller: caller_peer },
+            false => RecordRoute::No,
+        };
+        let call_key = (method == MethodKind::Invite).then(|| call_key(&request));
+        let call = call_key.clone().map(|key| {
+            let from = request.from().map(|from| from.uri_text.to_owned()).unwrap_or_default();
+            let mut call = Call::new(key, turn.now, turn.wall, from, request.request_uri().to_owned(), caller_peer);
+            call.decisions = plan.decisions.clone();
+            call.trunk_in = caller.trunk();
+            self.proxy.calls.open(call)
+        });
+        if let (Some(call), Some(address)) = (call, contact_address(&request)) {
+            self.proxy.calls.saw_contact(call, Side::Caller, address);
+        }
+        let dialog = self.proxy.calls.without_token(&request, source.remote);
+        let owner = self.proxy.next_owner();
+        let server = self.proxy.table.open_server(key, subject, owner);
+        let drop_credentials = matches!(caller, Caller::User(_));
+        let trusted = caller.trunk().is_some();
+        let original = Original { request, source, routed, record_route, drop_credentials, trusted };
+        let Plan { choices, decisions } = plan;
+        let caller = Some(caller);
+        let job = Job { original, server, owner, caller, choices, decisions, key: call_key, call, dialog };
+        self.proxy.open(turn, &self.station, job);
+    }
+
+    /// The sender is known: the answer is repeated until it is heard.
+    pub(super) fn refuse_for_good(&mut self, turn: &mut Turn<'_>, asked: Asked, refusal: Refusal) {
+        turn.stats.reject(refusal.counted);
+        let Refusal { status, reason, headers, .. } = refusal;
+        let bytes = self.station.reply(&asked.request, &asked.source, status, reason, headers);
+        self.answer_for_good(turn, asked, status, bytes);
+    }
+
+    fn answer_for_good(&mut self, turn: &mut Turn<'_>, asked: Asked, status: u16, bytes: Bytes) {
+        let server = self.proxy.table.open_server(asked.key, asked.subject(&self.station), Owner(0));
+        self.proxy.table.respond(turn, server, status, Outgoing::new(None, bytes));
+    }
+}
+
+/// A Route beyond this rack in a new request leads to a trunk, or nowhere: this is no relay. Only a rack that asks nobody
+/// for authentication follows it at all: elsewhere it would pass by the dial plan.
+fn by_route(station: &Station, routed: &Routed, mut decisions: Vec<Decision>) -> Result<Plan, Refusal> {
+    let refused = || Refusal::because(403, Rejection::Relaying, "Route Leads Outside");
+    if !service::asks_nobody(station) {
+        return Err(refused());
+    }
+    let (hop, uri, route) = next_hop(routed.uri.clone(), routed.routes.clone())
+        .map_err(|e| Refusal::because(400, Rejection::Invalid, e.to_string()))?;
+    let hop = SipUri::parse(&hop).map_err(|_| refused())?;
+    let address = hop.host_ip().map(|ip| std::net::SocketAddr::new(ip, hop.port_or_default())).ok_or_else(refused)?;
+    let trunk = station.rack.trunk_of_source(address).ok_or_else(refused)?;
+    decisions.push(Decision { step: Step::Route, found: format!("the request's own Route → trunk {}", trunk.name) });
+    let choice = Choice {
+        uri,
+        route,
+        next_hop: NextHop::At(Flow { listener: trunk.listener, remote: address }),
+        peer: Some(Peer::Trunk(trunk.id)),
+        order: 0,
+        hunt: Hunt::IfUnavailable,
+        recurse: trunk.recursion,
+    };
+    Ok(Plan { choices: vec![choice], decisions })
+}
+
+/// 422 for a session interval that is too short (RFC 4028 §8.1).
+pub(super) fn session_interval(station: &Station, request: &SipMessage) -> Result<(), Refusal> {
+    session_timer::Asked::of(&station.rack.session_timers, request).map(drop)
+}
+
+/// The caller's side of a dialog: behind a NAT (or another proxy) if its source is not its Contact's host.
+fn peer(caller: &Caller, request: &SipMessage, source: &Flow) -> Peer {
+    let contact = proxy::contact_address(request).map(|address| address.ip().to_canonical());
+    match caller {
+        Caller::Trunk(id) => Peer::Trunk(*id),
+        _ if contact == Some(source.remote.ip().to_canonical()) => Peer::Direct(*source),
+        _ => Peer::Flow(*source),
+    }
+}

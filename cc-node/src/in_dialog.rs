@@ -14,55 +14,62 @@ use crate::service::{Choice, NextHop, Refusal};
 use crate::station::Station;
 use crate::stats::Rejection;
 use common::flow::{Flow, Peer};
-use common::ids::TrunkId;
+use common::ids::{NodeId, TrunkId};
 use common::sip::{MethodKind, SipMessage, SipUri};
 use common::token::dialog::{self, DialogToken, Sender};
 use std::net::SocketAddr;
 
 /// A request's proof that it belongs to a dialog.
 pub struct InDialog {
-    pub token: DialogToken,
-    /// As it came, to be recorded again.
-    pub text: String,
+    /// Nearest to the sender first: one for each time that the dialog passes through this rack. Never empty.
+    tokens: Vec<DialogToken>,
     pub sender: Side,
 }
 
 /// `None`: without To tag or valid token; the request is a new one.
 pub fn of(station: &Station, request: &SipMessage, routed: &Routed) -> Option<InDialog> {
-    let text = routed.token.as_ref()?;
     let (from, to) = (request.from_tag()?, request.to_tag()?);
     let ring = &station.keys.token;
-    let (token, sender) = dialog::check(ring, text.as_bytes(), request.call_id(), from.as_bytes(), to.as_bytes())?;
-    let sender = match sender {
+    let check = |text: &String| dialog::check(ring, text.as_bytes(), request.call_id(), from.as_bytes(), to.as_bytes());
+    let checked: Vec<(DialogToken, Sender)> = routed.tokens.iter().map(check).collect::<Option<_>>()?;
+    let sender = checked.first()?.1;
+    let tokens = checked.iter().map(|(token, _)| *token).collect();
+    let side = match sender {
         Sender::Caller => Side::Caller,
         Sender::Callee => Side::Callee,
     };
-    Some(InDialog { token, text: text.clone(), sender })
+    checked.iter().all(|(_, other)| *other == sender).then_some(InDialog { tokens, sender: side })
 }
 
 impl InDialog {
-    /// The call, if this node knows it.
-    pub fn call(&self, calls: &Calls, request: &SipMessage) -> Option<CallRef> {
-        let (from, to) = (request.from_tag()?, request.to_tag()?);
+    /// The calls, as far as this node knows them.
+    pub fn calls(&self, calls: &Calls, request: &SipMessage) -> Vec<CallRef> {
+        let (from, to) = (request.from_tag().unwrap_or_default(), request.to_tag().unwrap_or_default());
         let (caller, callee) = if self.sender == Side::Caller { (from, to) } else { (to, from) };
-        calls.of_dialog(request.call_id(), caller, callee, (self.token.caller, self.token.callee))
+        let of = |token: &DialogToken| calls.of_dialog(request.call_id(), caller, callee, (token.caller, token.callee));
+        self.tokens.iter().filter_map(of).collect()
+    }
+
+    /// The node that began the dialog.
+    pub fn node(&self) -> NodeId {
+        self.tokens[0].node
     }
 
     /// The peer of the side that the token takes the sender for.
     pub fn near(&self) -> Peer {
         match self.sender {
-            Side::Caller => self.token.caller,
-            Side::Callee => self.token.callee,
+            Side::Caller => self.tokens[0].caller,
+            Side::Callee => self.tokens[0].callee,
         }
     }
 
     /// Whether the request comes from where that side is. Each side knows the other's tag, so a token alone does not
     /// say which of the two asks: only a request from its own side may touch what this node knows of the call.
-    pub fn is_from_its_side(&self, station: &Station, calls: &Calls, call: CallRef, source: &Flow) -> bool {
+    pub fn is_from_its_side(&self, station: &Station, calls: &Calls, known: &[CallRef], source: &Flow) -> bool {
         match self.near() {
             Peer::Trunk(id) => {
                 station.rack.trunk(id).is_some_and(|t| t.addresses.iter().any(|a| a.ip == source.remote.ip()))
-                    || calls.get(call).is_some_and(|call| call.has_seen(self.sender, source.remote))
+                    || has_seen(calls, known, self.sender, source.remote)
             }
             Peer::Flow(flow) | Peer::Direct(flow) => {
                 flow.remote.ip().to_canonical() == source.remote.ip().to_canonical()
@@ -71,9 +78,10 @@ impl InDialog {
     }
 
     fn far(&self) -> (Side, Peer) {
+        let farthest = self.tokens[self.tokens.len() - 1];
         match self.sender {
-            Side::Caller => (Side::Callee, self.token.callee),
-            Side::Callee => (Side::Caller, self.token.caller),
+            Side::Caller => (Side::Callee, farthest.callee),
+            Side::Callee => (Side::Caller, farthest.caller),
         }
     }
 
@@ -82,7 +90,7 @@ impl InDialog {
         &self,
         station: &Station,
         calls: &Calls,
-        call: Option<CallRef>,
+        known: &[CallRef],
         routed: &Routed,
     ) -> Result<Choice, Refusal> {
         let malformed = |e: common::sip::ParseError| Refusal::because(400, Rejection::Invalid, e.to_string());
@@ -92,15 +100,15 @@ impl InDialog {
         let next_hop = match peer {
             Peer::Flow(flow) => flow,
             Peer::Direct(flow) => direct(&hop, flow)?,
-            Peer::Trunk(id) => {
-                let seen =
-                    |address| call.and_then(|call| calls.get(call)).is_some_and(|call| call.has_seen(side, address));
-                trunk(station, id, &hop, seen)?
-            }
+            Peer::Trunk(id) => trunk(station, id, &hop, |address| has_seen(calls, known, side, address))?,
         };
         let (next_hop, peer) = (NextHop::At(next_hop), Some(peer));
         Ok(Choice { uri, route, next_hop, peer, order: 0, hunt: Hunt::AfterAnyFailure, recurse: false })
     }
+}
+
+fn has_seen(calls: &Calls, known: &[CallRef], side: Side, address: SocketAddr) -> bool {
+    known.iter().filter_map(|call| calls.get(*call)).any(|call| call.has_seen(side, address))
 }
 
 /// Whether a request of this method may move the remote target, so that our Record-Route stands in it again.

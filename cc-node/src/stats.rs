@@ -22,18 +22,21 @@ pub enum DropReason {
     AckOutsidePeer,
     /// An ACK that asks for an unknown extension, or has no hops left.
     AckInvalid,
+    /// From and for strangers, in a rack that asks for authentication: scanners get no answer.
+    UnknownDomain,
     /// A response to a request that this rack did not send (no Via behind ours).
     NotForwarded,
 }
 
 impl DropReason {
-    pub const ALL: [DropReason; 7] = [
+    pub const ALL: [DropReason; 8] = [
         DropReason::Malformed,
         DropReason::StrayResponse,
         DropReason::AckOfOurs,
         DropReason::AckWithoutToken,
         DropReason::AckOutsidePeer,
         DropReason::AckInvalid,
+        DropReason::UnknownDomain,
         DropReason::NotForwarded,
     ];
 
@@ -46,6 +49,7 @@ impl DropReason {
             DropReason::AckWithoutToken => "ack_without_token",
             DropReason::AckOutsidePeer => "ack_outside_peer",
             DropReason::AckInvalid => "ack_invalid",
+            DropReason::UnknownDomain => "unknown_domain",
             DropReason::NotForwarded => "not_forwarded",
         }
     }

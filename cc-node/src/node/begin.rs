@@ -10,7 +10,7 @@ use crate::record::{Decision, Hunt, Step};
 use crate::redirect;
 use crate::service::{self, Caller, Choice, Named, NextHop, Plan, Refusal};
 use crate::station::Station;
-use crate::stats::Rejection;
+use crate::stats::{DropReason, Rejection};
 use crate::transaction::{Outgoing, Owner};
 use crate::turn::Turn;
 use bytes::Bytes;
@@ -24,6 +24,9 @@ impl Engine {
     /// Who asks, may they, where does it go.
     pub(super) fn begin(&mut self, turn: &mut Turn<'_>, asked: Asked, routed: Routed) {
         let station = &self.station;
+        if is_for_nobody_here(station, &asked, &routed) {
+            return turn.stats.drop(DropReason::UnknownDomain);
+        }
         if asked.method == MethodKind::Register {
             return self.register(turn, asked, &routed);
         }
@@ -47,17 +50,19 @@ impl Engine {
             Ok(decisions) => decisions,
             Err(refusal) => return refuse(turn, &self.station, &asked.request, &asked.source, asked.back, refusal),
         };
+        if routed.routes.is_empty() && redirect::wanted(&self.station, &caller, &uri, &asked.request) {
+            return match redirect::answer(&self.station, turn, &caller, &uri) {
+                Ok((status, contacts)) => self.redirect(turn, asked, status, contacts),
+                Err(refusal) => self.refuse_for_good(turn, asked, refusal),
+            };
+        }
         let plan = match routed.routes.is_empty() {
             true => service::decide(&self.station, turn.view, turn.now, &caller, &uri, decisions),
             false => by_route(&self.station, &routed, decisions),
         };
-        let plan = match plan.and_then(|plan| session_interval(&self.station, &asked.request).map(|()| plan)) {
-            Ok(plan) => plan,
-            Err(refusal) => return self.refuse_for_good(turn, asked, refusal),
-        };
-        match redirect::wanted(&self.station, &caller, &uri, &asked.request) {
-            true => self.redirect(turn, asked, plan),
-            false => self.forward(turn, asked, routed, caller, plan),
+        match plan.and_then(|plan| session_interval(&self.station, &asked.request).map(|()| plan)) {
+            Ok(plan) => self.forward(turn, asked, routed, caller, plan),
+            Err(refusal) => self.refuse_for_good(turn, asked, refusal),
         }
     }
 
@@ -89,9 +94,8 @@ impl Engine {
     }
 
     /// RFC 3261 §8.3. The client is known, so the answer is repeated until it is heard.
-    fn redirect(&mut self, turn: &mut Turn<'_>, asked: Asked, plan: Plan) {
+    fn redirect(&mut self, turn: &mut Turn<'_>, asked: Asked, status: u16, contacts: Vec<(&'static str, String)>) {
         turn.stats.redirected += 1;
-        let (status, contacts) = redirect::answer(&plan.choices);
         let bytes = self.station.reply(&asked.request, &asked.source, status, None, contacts);
         self.answer_for_good(turn, asked, status, bytes);
     }
@@ -115,7 +119,7 @@ impl Engine {
         if let (Some(call), Some(address)) = (call, contact_address(&request)) {
             self.proxy.calls.saw_contact(call, Side::Caller, address);
         }
-        let dialog = self.proxy.calls.without_token(&request, source.remote);
+        let dialogs = self.proxy.calls.without_token(&request, source.remote).into_iter().collect();
         let owner = self.proxy.next_owner();
         let server = self.proxy.table.open_server(key, subject, owner);
         let drop_credentials = matches!(caller, Caller::User(_));
@@ -123,7 +127,7 @@ impl Engine {
         let original = Original { request, source, routed, record_route, drop_credentials, trusted };
         let Plan { choices, decisions } = plan;
         let caller = Some(caller);
-        let job = Job { original, server, owner, caller, choices, decisions, key: call_key, call, dialog };
+        let job = Job { original, server, owner, caller, choices, decisions, key: call_key, call, dialogs };
         self.proxy.open(turn, &self.station, job);
     }
 
@@ -164,6 +168,22 @@ fn by_route(station: &Station, routed: &Routed, mut decisions: Vec<Decision>) ->
         recurse: trunk.recursion,
     };
     Ok(Plan { choices: vec![choice], decisions })
+}
+
+/// Neither from a trunk nor from or for a domain of ours, in a rack that asks for authentication: a scanner, which learns
+/// nothing from silence. An open rack says 403, since nobody has to be kept out of it.
+fn is_for_nobody_here(station: &Station, asked: &Asked, routed: &Routed) -> bool {
+    let rack = &*station.rack;
+    let ours = |uri: Uri<'_>| match uri {
+        Uri::Sip(uri) => rack.domain_of_host(uri.host, uri.port).is_some(),
+        Uri::Tel(_) => true,
+        Uri::Other { .. } => false,
+    };
+    let from = asked.request.from().ok();
+    rack.trunk_of_source(asked.source.remote).is_none()
+        && !service::asks_nobody(station)
+        && !Uri::parse(&routed.uri).is_ok_and(ours)
+        && !from.and_then(|from| from.uri().ok()).is_some_and(ours)
 }
 
 /// 422 for a session interval that is too short (RFC 4028 §8.1).

@@ -85,8 +85,8 @@ impl Engine {
         }
         let (choice, trusted) = match &dialog {
             Some(dialog) => {
-                let call = dialog.call(&self.proxy.calls, &request);
-                let choice = dialog.choice(station, &self.proxy.calls, call, &routed);
+                let calls = dialog.calls(&self.proxy.calls, &request);
+                let choice = dialog.choice(station, &self.proxy.calls, &calls, &routed);
                 (choice.ok(), matches!(dialog.near(), Peer::Trunk(_)))
             }
             None => (self.choice_without_token(turn, &request, &source, &routed), false),
@@ -159,7 +159,7 @@ impl Engine {
         match dialog {
             Some(dialog) => self.within(turn, asked, routed, &dialog),
             None => {
-                if routed.token.is_some() && asked.request.to_tag().is_some() {
+                if !routed.tokens.is_empty() && asked.request.to_tag().is_some() {
                     turn.stats.forged_tokens += 1;
                 }
                 self.begin(turn, asked, routed);
@@ -169,10 +169,10 @@ impl Engine {
 
     /// Within a dialog: never challenged, and refused only when there is no room at all.
     fn within(&mut self, turn: &mut Turn<'_>, asked: Asked, routed: Routed, dialog: &InDialog) {
-        let call = dialog.call(&self.proxy.calls, &asked.request);
+        let calls = dialog.calls(&self.proxy.calls, &asked.request);
         let choice = match self.proxy.table.len() < 2 * self.room() {
             true => session_interval(&self.station, &asked.request)
-                .and_then(|()| dialog.choice(&self.station, &self.proxy.calls, call, &routed)),
+                .and_then(|()| dialog.choice(&self.station, &self.proxy.calls, &calls, &routed)),
             false => Err(Refusal::full("Transactions")),
         };
         let choice = match choice {
@@ -180,29 +180,29 @@ impl Engine {
             Err(refusal) if asked.method == MethodKind::Invite => return self.refuse_for_good(turn, asked, refusal),
             Err(refusal) => return refuse(turn, &self.station, &asked.request, &asked.source, asked.back, refusal),
         };
-        let calls = &mut self.proxy.calls;
-        let call = call.filter(|call| dialog.is_from_its_side(&self.station, calls, *call, &asked.source));
-        if let (Some(call), Some(address), true) =
-            (call, contact_address(&asked.request), in_dialog::records_again(asked.method))
-        {
-            calls.saw_contact(call, dialog.sender, address);
+        let calls = match dialog.is_from_its_side(&self.station, &self.proxy.calls, &calls, &asked.source) {
+            true => calls,
+            false => Vec::new(),
+        };
+        if let (Some(address), true) = (contact_address(&asked.request), in_dialog::records_again(asked.method)) {
+            calls.iter().for_each(|call| self.proxy.calls.saw_contact(*call, dialog.sender, address));
         }
         turn.stats.in_dialog += 1;
         let record_route = match in_dialog::records_again(asked.method) {
-            true => RecordRoute::Copy { token: dialog.text.clone() },
+            true => RecordRoute::Copy { tokens: routed.tokens.clone() },
             false => RecordRoute::No,
         };
         let key = (asked.method == MethodKind::Invite).then(|| call_key(&asked.request));
-        let found = format!("in the dialog of a {:?}, by its token of node {}", dialog.sender, dialog.token.node);
+        let found = format!("in the dialog of a {:?}, by its token of node {}", dialog.sender, dialog.node());
         let decisions = vec![Decision { step: Step::Identify, found }];
         let owner = self.proxy.next_owner();
         let server = self.proxy.table.open_server(asked.key, asked.subject(&self.station), owner);
         let trusted = matches!(dialog.near(), Peer::Trunk(_));
         let (request, source) = (asked.request, asked.source);
         let original = Original { request, source, routed, record_route, drop_credentials: false, trusted };
-        let dialog = call.map(|call| (call, dialog.sender));
+        let dialogs = calls.into_iter().map(|call| (call, dialog.sender)).collect();
         let choices = vec![choice];
-        let job = Job { original, server, owner, caller: None, choices, decisions, key, call: None, dialog };
+        let job = Job { original, server, owner, caller: None, choices, decisions, key, call: None, dialogs };
         self.proxy.open(turn, &self.station, job);
     }
 }

@@ -38,8 +38,9 @@ pub struct Context {
     pub key: Option<CallKey>,
     /// The call that this INVITE begins.
     pub call: Option<CallRef>,
-    /// The call that this request belongs to, and which side sent it.
-    pub dialog: Option<(CallRef, Side)>,
+    /// The calls that this request belongs to, and which side sent it: more than one where the dialog passes through
+    /// this rack more than once.
+    pub dialogs: Vec<(CallRef, Side)>,
     /// Redirections that were followed.
     pub redirections: u8,
     /// What the newest of them named, until it is chosen.

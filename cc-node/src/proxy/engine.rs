@@ -57,7 +57,8 @@ pub struct Job {
     pub decisions: Vec<Decision>,
     pub key: Option<CallKey>,
     pub call: Option<CallRef>,
-    pub dialog: Option<(CallRef, Side)>,
+    /// The calls that this request belongs to, and which side sent it.
+    pub dialogs: Vec<(CallRef, Side)>,
 }
 
 impl Proxy {
@@ -92,7 +93,7 @@ impl Proxy {
     /// Takes charge of a request: its targets are looked up, for an INVITE their record is written and 100 goes upstream,
     /// and the first group is tried.
     pub fn open(&mut self, turn: &mut Turn<'_>, station: &Station, job: Job) {
-        let Job { original, server, owner, caller, choices, decisions, key, call, dialog } = job;
+        let Job { original, server, owner, caller, choices, decisions, key, call, dialogs } = job;
         let context = Context {
             method: original.request.method().kind(),
             original,
@@ -108,7 +109,7 @@ impl Proxy {
             after: None,
             key,
             call,
-            dialog,
+            dialogs,
             redirections: 0,
             redirected: Vec::new(),
             answered: false,
@@ -215,14 +216,19 @@ impl Proxy {
         context: &Context,
         status: u16,
     ) -> Option<RecordNo> {
-        let (call, side) =
-            context.dialog.filter(|_| context.method == MethodKind::Bye && !refuses_the_request(status))?;
+        if context.method != MethodKind::Bye || refuses_the_request(status) {
+            return None;
+        }
         let request = &context.original.request;
-        let (by, callee_tag) = match side {
-            Side::Caller => (EndedBy::Caller, request.to_tag()),
-            Side::Callee => (EndedBy::Callee, request.from_tag()),
-        };
-        self.calls.ended(turn, station, &mut self.journal, call, Some(callee_tag?), by)
+        let mut newest = None;
+        for (call, side) in &context.dialogs {
+            let (by, callee_tag) = match side {
+                Side::Caller => (EndedBy::Caller, request.to_tag()),
+                Side::Callee => (EndedBy::Callee, request.from_tag()),
+            };
+            newest = self.calls.ended(turn, station, &mut self.journal, *call, Some(callee_tag?), by).or(newest);
+        }
+        newest
     }
 }
 

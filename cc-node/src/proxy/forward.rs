@@ -20,9 +20,9 @@ pub enum RecordRoute {
     Fresh {
         caller: Peer,
     },
-    /// A request within a dialog carries on the token that it came with.
+    /// A request within a dialog carries on the tokens that it came with.
     Copy {
-        token: String,
+        tokens: Vec<String>,
     },
 }
 
@@ -111,26 +111,29 @@ pub fn write(station: &Station, original: &Original, target: &Target, breadth: O
     edit.finish()
 }
 
-/// One value, or two where the request leaves from another listener than it came in at (each side then keeps its own).
+/// One value for each passage of the dialog through this rack, and one more where the request leaves from another listener
+/// than it came in at: each side then keeps its own.
 fn record_route(station: &Station, original: &Original, target: &Target, edit: &mut Edit<'_>) {
-    let token = match &original.record_route {
+    let tokens = match &original.record_route {
         RecordRoute::No => return,
-        RecordRoute::Copy { token } => token.clone(),
+        RecordRoute::Copy { tokens } => tokens.clone(),
         RecordRoute::Fresh { caller } => {
             let request = &original.request;
             let token = DialogToken { node: station.id, caller: *caller, callee: target.peer };
             let tag = request.from_tag().unwrap_or_default();
             let mut octets = Vec::with_capacity(96);
             dialog::write(&station.keys.token, &token, request.call_id(), tag.as_bytes(), &mut octets);
-            String::from_utf8(octets).unwrap_or_default()
+            vec![String::from_utf8(octets).unwrap_or_default()]
         }
     };
-    let mut push = |listener| {
+    let mut push = |listener, token: &str| {
         edit.push_front(HeaderId::RecordRoute, &format!("<sip:{};lr;sr={token}>", station.sent_by(listener)));
     };
     let (inner, outer) = (original.source.listener, target.next_hop.listener);
-    push(inner);
-    if outer != inner {
-        push(outer);
+    let Some((last, before)) = tokens.split_last() else { return };
+    before.iter().for_each(|token| push(inner, token));
+    if before.is_empty() && outer != inner {
+        push(inner, last);
     }
+    push(outer, last);
 }

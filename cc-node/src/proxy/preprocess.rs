@@ -10,11 +10,15 @@ pub struct Routed {
     pub uri: String,
     /// Route values that remain, topmost first.
     pub routes: Vec<String>,
-    /// The `sr` value of the first Route value of ours (of the Request-URI, behind a strict router).
-    pub token: Option<String>,
+    /// The `sr` values of the leading Route values of ours (and of the Request-URI, behind a strict router), each once: one
+    /// for every time that the dialog passes through this rack.
+    pub tokens: Vec<String>,
     /// Whether anything was taken off.
     pub changed: bool,
 }
+
+/// Times that one dialog may pass through this rack and still be known each time.
+const MAX_PASSAGES: usize = 8;
 
 pub fn preprocess(station: &Station, request: &SipMessage) -> Result<Routed, ParseError> {
     let mut routed = Routed { uri: request.request_uri().to_owned(), ..Routed::default() };
@@ -23,7 +27,8 @@ pub fn preprocess(station: &Station, request: &SipMessage) -> Result<Routed, Par
     if let Some(ours) = own_route(station, &routed.uri) {
         // A strict router put our Record-Route value into the Request-URI; what it took out stands last.
         if let Some((last, rest)) = remaining.split_last() {
-            routed.token = token(&ours);
+            let token = token(&ours);
+            routed.add_token(token);
             routed.uri = last.uri_text.to_owned();
             routed.changed = true;
             remaining = rest;
@@ -31,7 +36,7 @@ pub fn preprocess(station: &Station, request: &SipMessage) -> Result<Routed, Par
     }
     while let Some((first, rest)) = remaining.split_first() {
         let Some(uri) = SipUri::parse(first.uri_text).ok().filter(|uri| station.vip.names_uri(uri)) else { break };
-        routed.token = routed.token.or_else(|| token(&uri));
+        routed.add_token(token(&uri));
         routed.changed = true;
         remaining = rest;
     }
@@ -46,6 +51,14 @@ fn own_route<'u>(station: &Station, uri: &'u str) -> Option<SipUri<'u>> {
 
 fn token(uri: &SipUri<'_>) -> Option<String> {
     uri.params.value("sr").map(str::to_owned)
+}
+
+impl Routed {
+    /// Two values with one token are the two listeners of one passage.
+    fn add_token(&mut self, token: Option<String>) {
+        let known = self.tokens.last() == token.as_ref() || self.tokens.len() == MAX_PASSAGES;
+        self.tokens.extend(token.filter(|_| !known));
+    }
 }
 
 /// The next hop's URI of a request with this Request-URI and these Route values (§16.6 step 6 and 7), and what both

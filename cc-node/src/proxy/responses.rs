@@ -169,11 +169,11 @@ impl Proxy {
         } else if context.final_sent {
             return;
         }
-        if let Some((call, side)) = context.dialog
-            && let Some(address) = contact_address(response)
-        {
-            let far = if side == Side::Caller { Side::Callee } else { Side::Caller };
-            self.calls.saw_contact(call, far, address);
+        if let Some(address) = contact_address(response) {
+            for (call, side) in &context.dialogs {
+                let far = if *side == Side::Caller { Side::Callee } else { Side::Caller };
+                self.calls.saw_contact(*call, far, address);
+            }
         }
         let ended = self.ends(turn, station, context, response.status());
         let bytes = self.settle_session(turn, station, context, response);
@@ -267,9 +267,10 @@ impl Proxy {
         edit.remove_first_value(HeaderId::Via);
         let timers = &station.rack.session_timers;
         let settled = session_timer::settled(timers, &context.original, response, &mut edit);
-        let call = context.call.or(context.dialog.map(|(call, _)| call));
-        if let (Some(expires_s), Some(call)) = (settled, call) {
-            self.calls.session(turn.now, call, expires_s);
+        if let Some(expires_s) = settled {
+            for call in context.call.into_iter().chain(context.dialogs.iter().map(|(call, _)| *call)) {
+                self.calls.session(turn.now, call, expires_s);
+            }
         }
         edit.finish()
     }

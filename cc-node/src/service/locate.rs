@@ -21,24 +21,31 @@ pub struct Located {
 
 pub fn locate(station: &Station, view: &dyn View, now: Time, aor: &Aor, recurse: bool) -> Located {
     let mut located = Located { choices: Vec::new(), unreachable: 0 };
-    let Some(held) = view.bindings(aor) else { return located };
-    let time = view.log_time(now);
-    let mut live: Vec<&Binding> = held.bindings.iter().filter(|b| b.expires_at > time).collect();
-    // Higher q first; equal ones, in the order of their registration, together (§16.6).
-    live.sort_by_key(|b| std::cmp::Reverse(b.q_thousandths));
     let mut order = 0;
     let mut q = None;
-    for binding in live {
+    for binding in &live(view, now, aor) {
         if q.is_some_and(|q| q != binding.q_thousandths) {
             order += 1;
         }
         q = Some(binding.q_thousandths);
         match choice(station, binding, order, recurse) {
             Some(choice) => located.choices.push(choice),
-            None => located.unreachable += 1,
+            // What is no SIP URI (RFC 3261 §10.2.1 lets phones register such) can be told to callers, not called.
+            None if SipUri::parse(&binding.contact).is_ok() => located.unreachable += 1,
+            None => {}
         }
     }
     located
+}
+
+/// The bindings that have not expired: higher q first; equal ones, which are tried together (§16.6), in the order of
+/// their registration.
+pub fn live(view: &dyn View, now: Time, aor: &Aor) -> Vec<Binding> {
+    let Some(held) = view.bindings(aor) else { return Vec::new() };
+    let time = view.log_time(now);
+    let mut live: Vec<Binding> = held.bindings.iter().filter(|b| b.expires_at > time).cloned().collect();
+    live.sort_by_key(|b| std::cmp::Reverse(b.q_thousandths));
+    live
 }
 
 /// A binding whose source is its Contact's host is reached there; any other by the flow that it opened.

@@ -146,9 +146,7 @@ pub fn decide(
     mut decisions: Vec<Decision>,
 ) -> Result<Plan, Refusal> {
     let mut found = |step, found: String| decisions.push(Decision { step, found });
-    if *caller == Caller::Anyone && !is_open_to_anyone(station, uri) {
-        return Err(Refusal::because(403, Rejection::Forbidden, "This Domain Asks For Authentication"));
-    }
+    may_reach(station, caller, uri)?;
     let choices = match named(station, uri, Some(caller)) {
         Named::Ourselves => return Err(Refusal::because(404, Rejection::NotFound, "No User In Request-URI")),
         Named::Local { domain, aor } => {
@@ -183,11 +181,16 @@ pub fn decide(
 
 /// Whoever came in by a domain without authentication reaches domains without it; foreign ones only where no domain
 /// asks for it. Else one open domain would open all of them.
-fn is_open_to_anyone(station: &Station, uri: &Uri<'_>) -> bool {
-    match named(station, uri, None) {
+pub fn may_reach(station: &Station, caller: &Caller, uri: &Uri<'_>) -> Result<(), Refusal> {
+    let open = match named(station, uri, None) {
+        _ if *caller != Caller::Anyone => true,
         Named::Local { domain, .. } => domain.auth == Auth::None,
         Named::Ourselves => true,
         Named::Foreign { .. } => asks_nobody(station),
+    };
+    match open {
+        true => Ok(()),
+        false => Err(Refusal::because(403, Rejection::Forbidden, "This Domain Asks For Authentication")),
     }
 }
 

@@ -50,6 +50,54 @@ fn without_rport_the_answer_goes_to_the_port_of_the_via() {
     assert_eq!(said[0].to, "10.0.0.1:5060");
 }
 
+/// A peer that does not echo Record-Route: its ACK and BYE go to the Request-URI, through us all the same.
+#[test]
+fn a_trunk_that_forgets_the_route_ends_its_call_all_the_same() {
+    let mut b = bench();
+    let from_trunk = |method: &str, cseq| {
+        let text = request(method, "sip:bob@rack.test", "c", cseq, "").replace("10.0.0.1", "10.9.0.1");
+        if method == "INVITE" { text } else { text.replace("To: <sip:bob@rack.test>", "To: <sip:bob@rack.test>;tag=b") }
+    };
+    let forwarded = b.hear(CARRIER, &from_trunk("INVITE", 1)).remove(1);
+    b.hear(BOB, &response(&forwarded, "200 OK", "b", BOB_CONTACT));
+    let ack = from_trunk("ACK", 1).replace("z9hG4bKc1", "z9hG4bKack");
+    assert_eq!(ladder(&b.hear(CARRIER, &ack)), ["ACK → 10.0.0.2:5060"]);
+    assert!(b.hear("203.0.113.66:5060", &ack).is_empty(), "from nowhere that we know");
+    let bye = b.hear(CARRIER, &from_trunk("BYE", 2)).remove(0);
+    assert_eq!((bye.what(), bye.to.as_str()), ("BYE", BOB));
+    b.hear(BOB, &response(&bye, "200 OK", "b", ""));
+    assert_eq!(b.cdrs.len(), 1);
+}
+
+/// Alice calls a number that a carrier brings back to us as a call for Bob: two calls, each with its CDR.
+#[test]
+fn a_call_that_comes_back_through_a_trunk_is_two_calls() {
+    let mut b = bench();
+    let out = b.hear(ALICE, &request("INVITE", "sip:0049301@rack.test", "c", 1, "")).remove(1);
+    assert_eq!(out.to, CARRIER);
+    let back = format!("INVITE sip:bob@rack.test SIP/2.0\r\nVia: SIP/2.0/UDP 10.9.0.1;branch=z9hG4bKback\r\n{}", {
+        let (_, rest) = out.text.split_once("\r\n").unwrap();
+        rest
+    });
+    let into = b.hear(CARRIER, &back).remove(1);
+    assert_eq!((into.what(), into.to.as_str()), ("INVITE", BOB));
+    let ok = b.hear(BOB, &response(&into, "200 OK", "b", BOB_CONTACT)).remove(0);
+    assert_eq!(ok.to, "10.9.0.1:5060");
+    let relayed = ok.text.replacen("Via: SIP/2.0/UDP 10.9.0.1;branch=z9hG4bKback;received=10.9.0.1\r\n", "", 1);
+    let relayed = relayed.replacen("Via: SIP/2.0/UDP 10.9.0.1;branch=z9hG4bKback\r\n", "", 1);
+    let ok = b.hear(CARRIER, &relayed).remove(0);
+    assert_eq!((ok.what(), ok.to.as_str(), b.node.calls().established()), ("200", "10.0.0.1:5060", 2));
+    let routes: Vec<String> = ok.all("Record-Route").map(str::to_owned).collect();
+    assert_eq!(routes.len(), 2);
+    // Alice's route set: ours for the first call, then ours for the second; both are on top, so both come off at once.
+    let route = format!("{}\nRoute: {}", routes[1], routes[0]);
+    let bye = b.hear(ALICE, &in_dialog("BYE", "c", 2, &route, "sip:bob@10.0.0.2:5060"));
+    assert_eq!(ladder(&bye), ["BYE → 10.0.0.2:5060"]);
+    b.hear(BOB, &response(&bye[0], "200 OK", "b", ""));
+    assert_eq!((b.cdrs.len(), b.node.calls().len()), (2, 0));
+    assert_ne!(b.cdrs[0].id, b.cdrs[1].id);
+}
+
 #[test]
 fn a_node_that_knows_nothing_of_the_call_forwards_by_the_token() {
     let ok = established(&mut bench(), "c");

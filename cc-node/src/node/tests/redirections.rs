@@ -19,7 +19,7 @@ fn a_redirecting_domain_tells_the_contacts() {
     let contacts: Vec<&str> = said.all("Contact").collect();
     assert_eq!(
         (said.what(), contacts),
-        ("300", vec!["<sip:bob@10.0.0.2:5060>;q=1", "<sip:bob@10.0.0.3:5060>;q=0.001"])
+        ("300", vec!["<sip:bob@10.0.0.2:5060>;q=1", "<sip:bob@10.0.0.3:5060>;q=0.500"])
     );
     assert_eq!(b.hear(ALICE, &invite("d"))[0].text, said.text, "a repeat gets the same");
     let message = b.hear(ALICE, &request("MESSAGE", "sip:bob@rack.test", "m", 1, ""));
@@ -38,6 +38,17 @@ fn a_redirecting_domain_tells_the_trunk_for_a_number() {
     let contacts: Vec<&str> = said.all("Contact").collect();
     assert_eq!(said.what(), "300");
     assert_eq!(contacts, ["<sip:+49301@10.9.0.1:5060>;q=1", "<sip:+49301@10.9.0.2:5060>;q=0.001"]);
+}
+
+#[test]
+fn a_redirecting_domain_tells_what_it_could_not_reach_itself() {
+    let mut b = redirecting("redirect");
+    b.register("bob@rack.test", &[("mailto:bob@example.com", BOB, 1000), ("sips:bob@10.0.0.2", BOB, 1000)]);
+    let said = b.hear(ALICE, &invite("c")).remove(0);
+    assert_eq!(said.all("Contact").collect::<Vec<_>>(), ["<mailto:bob@example.com>", "<sips:bob@10.0.0.2>"]);
+    let mut proxy = bench();
+    proxy.register("bob@rack.test", &[("mailto:bob@example.com", BOB, 1000)]);
+    assert_eq!(proxy.hear(ALICE, &invite("c"))[0].what(), "404", "nothing that could be called");
 }
 
 #[test]

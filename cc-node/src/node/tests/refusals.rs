@@ -69,6 +69,20 @@ fn a_loop_is_482_and_a_spiral_goes_on() {
 }
 
 #[test]
+fn strangers_who_want_strangers_hear_nothing_of_a_rack_that_asks_who_they_are() {
+    let mut b = bench();
+    for method in ["REGISTER", "INVITE", "OPTIONS", "MESSAGE"] {
+        let scan = request(method, "sip:100@evil.test", "s", 1, "").replace("alice@rack.test", "100@1.1.1.1");
+        assert!(b.hear("203.0.113.66:5060", &scan).is_empty(), "{method}");
+    }
+    assert_eq!(b.node.stats().dropped[DropReason::UnknownDomain as usize], 4);
+    let open = open_bench().hear(ALICE, &request("REGISTER", "sip:evil.test", "s", 1, ""));
+    assert_eq!(open[0].what(), "403");
+    let own = b.hear(ALICE, &request("INVITE", "sip:x@evil.test", "t", 1, "").replace("alice@rack", "alice@safe"));
+    assert_eq!(own[0].what(), "407", "our users are asked, wherever they call");
+}
+
+#[test]
 fn options_to_the_rack_itself_and_to_a_user() {
     let mut b = bench();
     for uri in ["sip:rack.test", "sip:192.0.2.1", "sip:192.0.2.1:5060", "sip:safe.test"] {

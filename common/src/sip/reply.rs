@@ -115,7 +115,8 @@ impl<'m> Reply<'m> {
     }
 
     fn copy_to(&self, out: &mut Vec<u8>) {
-        let untagged = self.request.to().is_ok_and(|to| to.tag().is_none());
+        // An empty tag is one too: behind it ours would be a second that nobody reads.
+        let untagged = self.request.to().is_ok_and(|to| to.param("tag").is_none());
         let tag = self.to_tag.as_ref().filter(|_| untagged && self.status > 100);
         let extra = tag.map(|tag| format!(";tag={tag}")).unwrap_or_default();
         self.spans(HeaderId::To).for_each(|span| self.copy(out, span, &extra));

@@ -330,6 +330,11 @@ fn canonical_octets(text: &str) -> Cow<'_, [u8]> {
                 out.push(octet);
                 at += 3;
             }
+            // A `%` that escapes nothing is the character itself: it must not become an escape with what follows.
+            None if octets[at] == b'%' => {
+                out.extend_from_slice(b"%25");
+                at += 1;
+            }
             None => {
                 out.push(octets[at]);
                 at += 1;

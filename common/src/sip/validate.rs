@@ -32,11 +32,16 @@ impl SipMessage {
         }
         let cseq = self.cseq().map_err(unreadable)?;
         self.top_via().map_err(unreadable)?;
-        self.from().map_err(unreadable)?;
-        self.to().map_err(unreadable)?;
+        let (from, to) = (self.from().map_err(unreadable)?, self.to().map_err(unreadable)?);
         self.check_body()?;
         if self.is_request() {
             self.max_forwards().map_err(unreadable)?;
+            // RFC 3261 §25.1: `tag-param = "tag" EQUAL token`. An empty one is neither in a dialog nor outside of one.
+            for (id, addr) in [(HeaderId::From, from), (HeaderId::To, to)] {
+                if addr.param("tag").is_some() && addr.tag().is_none() {
+                    return Err(bad(format!("Empty Tag In {}", id.name())));
+                }
+            }
             if cseq.method != self.method() {
                 return Err(bad("CSeq Method Differs From Request Method"));
             }
@@ -121,6 +126,8 @@ mod tests {
             ("Call-ID: c", "Call-ID: c\nI: d", 400, "More Than One Call-ID"),
             ("From: <sip:a@b>;tag=1\n", "", 400, "Missing From"),
             ("<sip:a@b>", "\"open <sip:a@b>", 400, "Malformed From"),
+            ("To: <sip:bob@rack.test>", "To: <sip:bob@rack.test>;tag=", 400, "Empty Tag In To"),
+            (";tag=1", ";tag", 400, "Empty Tag In From"),
             ("1 OPTIONS", "1 INVITE", 400, "CSeq Method Differs From Request Method"),
             ("1 OPTIONS", "4294967296 OPTIONS", 400, "Malformed CSeq"),
             ("Length: 0", "Length: 9999", 400, "Content-Length Exceeds Body"),

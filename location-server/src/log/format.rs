@@ -117,14 +117,14 @@ pub fn scan(
             Ok((entry, length)) => {
                 each(entry);
                 at += length;
-                next = Level(next.0 + 1);
+                next = Level(next.0.saturating_add(1));
             }
             Err(Bad { what, torn }) => {
                 let acknowledged = !torn || !newest || durable_behind(&bytes[at..], next);
                 if acknowledged {
                     return Err(LogError::Corrupt { file: file.into(), offset: at as u64, level: next, what });
                 }
-                return Ok(Scanned { last: Level(next.0 - 1), good: at, torn: Some(what) });
+                return Ok(Scanned { last: Level(next.0.saturating_sub(1)), good: at, torn: Some(what) });
             }
         }
     }

@@ -32,6 +32,10 @@ impl<'a> Via<'a> {
         if raw.len() > head.len() && params.segments().any(|s| params::split(s).0.is_empty()) {
             return Err(wrong("an empty parameter"));
         }
+        // What is appended to it (`received`) would stand within the string, and nobody would see it.
+        if lex::find_unquoted(params.as_str().as_bytes(), 0, b"").is_err() {
+            return Err(wrong("a quoted string does not end"));
+        }
         let mut parts = head.splitn(3, '/').map(lex::trim_text);
         let (name, version, rest) = (parts.next(), parts.next(), parts.next());
         if !name.is_some_and(|n| n.eq_ignore_ascii_case("SIP")) || version != Some("2.0") {
@@ -156,6 +160,7 @@ mod tests {
             "SIP/2.0/UDP ",
             "SIP/3.0/UDP h",
             "SIP/2.0/UDP h;;",
+            "SIP/2.0/UDP h;branch=z9hG4bKx;x=\"open",
             "SIP/2.0/UDP h:x",
             ";",
             "SIP/2.0/U[P h",

@@ -1,0 +1,63 @@
+//! Octets read as a row of decisions. A fuzzer changes octets; a structured target asks this for its next choice, so that
+//! nearby inputs are nearby programs. When the octets are over every choice is 0, and [`Choices::are_over`] says so.
+
+pub struct Choices<'a> {
+    octets: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Choices<'a> {
+    pub fn new(octets: &'a [u8]) -> Choices<'a> {
+        Choices { octets, at: 0 }
+    }
+
+    pub fn are_over(&self) -> bool {
+        self.at >= self.octets.len()
+    }
+
+    pub fn octet(&mut self) -> u8 {
+        let octet = self.octets.get(self.at).copied().unwrap_or(0);
+        self.at += 1;
+        octet
+    }
+
+    pub fn word(&mut self) -> u16 {
+        u16::from_be_bytes([self.octet(), self.octet()])
+    }
+
+    pub fn long(&mut self) -> u64 {
+        (0..4).fold(0, |n, _| n << 16 | u64::from(self.word()))
+    }
+
+    /// Below `count`, which is not 0. Two octets where one does not reach.
+    pub fn below(&mut self, count: usize) -> usize {
+        if count <= 256 { usize::from(self.octet()) % count } else { usize::from(self.word()) % count }
+    }
+
+    /// True for `n` of 256 octets; false when all is over.
+    pub fn one_of_256(&mut self, n: u8) -> bool {
+        let over = self.are_over();
+        let octet = self.octet();
+        !over && octet < n
+    }
+
+    pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len())]
+    }
+
+    /// Up to `most` of the octets that come next, as they are.
+    pub fn some(&mut self, most: usize) -> &'a [u8] {
+        let count = usize::from(self.octet()).min(most);
+        let start = self.at.min(self.octets.len());
+        let end = (start + count).min(self.octets.len());
+        self.at = end;
+        &self.octets[start..end]
+    }
+
+    /// All that is left.
+    pub fn rest(&mut self) -> &'a [u8] {
+        let start = self.at.min(self.octets.len());
+        self.at = self.octets.len();
+        &self.octets[start..]
+    }
+}

@@ -10,6 +10,7 @@ use crate::proxy::Routed;
 use crate::proxy::preprocess::next_hop;
 use crate::record::Hunt;
 use crate::service::locate::is_reachable;
+use crate::service::route;
 use crate::service::{Choice, NextHop, Refusal};
 use crate::station::Station;
 use crate::stats::Rejection;
@@ -98,12 +99,11 @@ impl InDialog {
         let hop = SipUri::parse(&hop).map_err(malformed)?;
         let (side, peer) = self.far();
         let next_hop = match peer {
-            Peer::Flow(flow) => flow,
-            Peer::Direct(flow) => direct(&hop, flow)?,
+            Peer::Flow(flow) => NextHop::At(flow),
+            Peer::Direct(flow) => NextHop::At(direct(&hop, flow)?),
             Peer::Trunk(id) => trunk(station, id, &hop, |address| has_seen(calls, known, side, address))?,
         };
-        let (next_hop, peer) = (NextHop::At(next_hop), Some(peer));
-        Ok(Choice { uri, route, next_hop, peer, order: 0, hunt: Hunt::AfterAnyFailure, recurse: false })
+        Ok(Choice { uri, route, next_hop, peer: Some(peer), order: 0, hunt: Hunt::AfterAnyFailure, recurse: false })
     }
 }
 
@@ -140,16 +140,23 @@ fn direct(hop: &SipUri<'_>, flow: Flow) -> Result<Flow, Refusal> {
     }
 }
 
-fn trunk(station: &Station, id: TrunkId, hop: &SipUri<'_>, seen: impl Fn(SocketAddr) -> bool) -> Result<Flow, Refusal> {
+/// An address of the trunk, or a Contact that the dialog has named; else, where the trunk is reached by a name, that.
+fn trunk(
+    station: &Station,
+    id: TrunkId,
+    hop: &SipUri<'_>,
+    seen: impl Fn(SocketAddr) -> bool,
+) -> Result<NextHop, Refusal> {
     check_transport(hop)?;
     let trunk = station.rack.trunk(id).ok_or_else(outside)?;
-    let flow = |remote| Flow { listener: trunk.listener, remote };
+    let at = |remote| NextHop::At(Flow { listener: trunk.listener, remote });
+    let named = || route::server(trunk).map(|destination| NextHop::Named { destination, listener: trunk.listener });
     let Some(ip) = hop.host_ip() else {
-        return trunk.addresses.first().map(|address| flow(address.send_to())).ok_or_else(outside);
+        return named().or_else(|| trunk.addresses.first().map(|a| at(a.send_to()))).ok_or_else(outside);
     };
     let address = SocketAddr::new(ip, hop.port_or_default());
     match trunk.addresses.iter().any(|a| a.is_source(address)) || seen(address) {
-        true => Ok(flow(address)),
-        false => Err(outside()),
+        true => Ok(at(address)),
+        false => named().ok_or_else(outside),
     }
 }

@@ -95,9 +95,11 @@ impl Engine {
             let reason = if dialog.is_some() { DropReason::AckOutsidePeer } else { DropReason::AckWithoutToken };
             return turn.stats.drop(reason);
         };
+        let hop = self.proxy.whereabouts(turn, &self.station, request.call_id(), &choice.next_hop);
+        let Some(hop) = hop else { return turn.stats.drop(DropReason::AckOutsidePeer) };
         let record_route = RecordRoute::No;
         let original = Original { request, source, routed, record_route, drop_credentials: false, trusted };
-        stateless::ack(turn, &self.station, &original, &choice);
+        stateless::ack(turn, &self.station, &original, &choice, hop);
     }
 
     /// Peers that do not echo Record-Route: an ACK from a trunk, or from where its sender is registered, goes where its

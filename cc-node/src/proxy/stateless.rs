@@ -2,7 +2,7 @@
 //! Nothing without a valid token passes: RFC 6026 §7.3 has strays dropped, and only the token proves that it is none.
 
 use super::forward::{self, Original};
-use crate::service::{Choice, NextHop};
+use crate::service::Choice;
 use crate::station::Station;
 use crate::stats::DropReason;
 use crate::transaction::{Address, Outgoing};
@@ -47,8 +47,7 @@ fn listener_towards(station: &Station, came_in_at: ListenerId, to: SocketAddr) -
 }
 
 /// An ACK to a 2xx: on its way, with a branch of its own.
-pub fn ack(turn: &mut Turn<'_>, station: &Station, original: &Original, choice: &Choice) {
-    let NextHop::At(hop) = choice.next_hop else { return turn.stats.drop(DropReason::AckOutsidePeer) };
+pub fn ack(turn: &mut Turn<'_>, station: &Station, original: &Original, choice: &Choice, hop: Flow) {
     let target = forward::target(station, original, choice, hop, 0);
     let bytes = forward::write(station, original, &target, None);
     let address = Address { listener: hop.listener, to: hop.remote, transport: Transport::Udp };

@@ -55,6 +55,31 @@ impl Proxy {
         self.chosen(turn, station, owner, context);
     }
 
+    /// Where a choice is, if that is known now: for an ACK, which waits for nothing. What is not known is asked for, so the
+    /// ACK to the repeated 2xx finds it.
+    pub fn whereabouts(
+        &mut self,
+        turn: &mut Turn<'_>,
+        station: &Station,
+        call_id: &[u8],
+        hop: &NextHop,
+    ) -> Option<Flow> {
+        let (destination, listener) = match hop {
+            NextHop::At(flow) => return Some(*flow),
+            NextHop::Named { destination, listener } => (destination, *listener),
+        };
+        match self.resolver.locate(turn.now, destination, station.call_hash(call_id).0, turn.out) {
+            Progress::Done(hops) => {
+                hops.first().map(|hop| Flow { listener: speaking(station, listener, hop), remote: hop.address })
+            }
+            Progress::Waiting(lookup) => {
+                self.resolver.forget(lookup);
+                None
+            }
+            Progress::Failed(_) => None,
+        }
+    }
+
     /// What came of an `Effect::Dns`.
     pub fn dns(&mut self, turn: &mut Turn<'_>, station: &Station, ask: DnsAsk, answer: DnsAnswer) {
         let found = self.resolver.answer(turn.now, ask, answer, turn.out);

@@ -3,8 +3,9 @@
 
 use super::{Choice, NextHop};
 use crate::record::Hunt;
+use crate::resolve::Destination;
 use crate::station::Station;
-use common::config::{Route, Trunk};
+use common::config::{Route, Trunk, TrunkAddress, TrunkDestination, TrunkServer};
 use common::flow::{Flow, Peer};
 use common::location::Aor;
 use common::sip::{SipUri, Uri};
@@ -18,7 +19,7 @@ pub fn local(station: &Station, domain: &str, aor: &Aor, uri: &Uri<'_>) -> Optio
     let user = rewritten(route, aor.user());
     let phone = matches!(uri, Uri::Tel(_)) || matches!(uri, Uri::Sip(uri) if uri.params.value("user") == Some("phone"));
     let params = if phone { ";user=phone" } else { "" };
-    Some((words(route, trunk, &user), choices(trunk, |to| format!("sip:{}@{to}{params}", escaped(&user)))))
+    Some((words(route, trunk, &user), choices(trunk, uri, |to| format!("sip:{}@{to}{params}", escaped(&user)))))
 }
 
 /// For a domain that is not ours: the Request-URI keeps it.
@@ -29,7 +30,7 @@ pub fn foreign(station: &Station, user: &str, uri: &Uri<'_>) -> Option<Routed> {
         Uri::Sip(sip) if new != user => SipUri { user: Some(&escaped(&new)), ..*sip }.to_string(),
         _ => uri.to_string(),
     };
-    Some((words(route, trunk, &new), choices(trunk, |_| text.clone())))
+    Some((words(route, trunk, &new), choices(trunk, uri, |_| text.clone())))
 }
 
 fn rewritten(route: &Route, user: &str) -> String {
@@ -41,21 +42,53 @@ fn words(route: &Route, trunk: &Trunk, user: &str) -> String {
     format!("prefix {:?} of {} → trunk {}, as {user}", route.prefix, route.domain, trunk.name)
 }
 
-/// Another address of the trunk is tried only if one cannot serve: a declined call is declined.
-fn choices(trunk: &Trunk, uri: impl Fn(std::net::SocketAddr) -> String) -> Vec<Choice> {
-    let one = |(order, address): (u16, &common::config::TrunkAddress)| {
-        let remote = address.send_to();
-        Choice {
-            uri: uri(remote),
-            route: Vec::new(),
-            next_hop: NextHop::At(Flow { listener: trunk.listener, remote }),
-            peer: Some(Peer::Trunk(trunk.id)),
-            order,
-            hunt: Hunt::IfUnavailable,
-            recurse: trunk.recursion,
+/// The server that is looked up for calls to this trunk, if it is known by a name.
+pub fn server(trunk: &Trunk) -> Option<Destination> {
+    match trunk.destination.as_ref()? {
+        TrunkDestination::Server(TrunkServer { host, port, transport, secure }) => {
+            Some(Destination { secure: *secure, ..Destination::host(host, *port, *transport) })
         }
+        TrunkDestination::RequestUri => None,
+    }
+}
+
+/// The trunk's destination, looked up by RFC 3263, or else its addresses. Another address of the trunk is tried only if one
+/// cannot serve: a declined call is declined. `uri`: the Request-URI for a host and port of the trunk.
+fn choices(trunk: &Trunk, asked: &Uri<'_>, uri: impl Fn(&str) -> String) -> Vec<Choice> {
+    let one = |order, uri, next_hop, peer| Choice {
+        uri,
+        route: Vec::new(),
+        next_hop,
+        peer,
+        order,
+        hunt: Hunt::IfUnavailable,
+        recurse: trunk.recursion,
     };
-    (0..).zip(&trunk.addresses).map(one).collect()
+    let listener = trunk.listener;
+    match &trunk.destination {
+        Some(TrunkDestination::Server(TrunkServer { host, port, .. })) => {
+            let bare = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+            let hostport = port.map_or(bare.clone(), |port| format!("{bare}:{port}"));
+            let next_hop = server(trunk).map(|destination| NextHop::Named { destination, listener });
+            next_hop.map(|hop| one(0, uri(&hostport), hop, Some(Peer::Trunk(trunk.id)))).into_iter().collect()
+        }
+        // Not a trunk's own server: whoever answers there is reached by the way that the call took, and no other.
+        Some(TrunkDestination::RequestUri) => match asked.sip() {
+            Some(sip) => {
+                let next_hop = NextHop::Named { destination: Destination::of(&sip), listener };
+                vec![one(0, uri(sip.host), next_hop, None)]
+            }
+            None => Vec::new(),
+        },
+        None => {
+            let address = |(order, address): (u16, &TrunkAddress)| {
+                let remote = address.send_to();
+                let next_hop = NextHop::At(Flow { listener, remote });
+                one(order, uri(&remote.to_string()), next_hop, Some(Peer::Trunk(trunk.id)))
+            };
+            (0..).zip(&trunk.addresses).map(address).collect()
+        }
+    }
 }
 
 /// A user part as a URI may hold it (RFC 3261 §25.1: unreserved and user-unreserved).

@@ -2,6 +2,7 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use common::config::Override;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 const EXIT_CODES: &str = "\
@@ -35,6 +36,8 @@ pub enum Command {
     Registrations(Registrations),
     /// Add or replace many subscribers from a file: CSV lines `aor,password` or JSON lines {"aor","password"}
     Import(Import),
+    /// Offer a SIP server calls, registrations or OPTIONS, and tell how many went well and how fast
+    Load(Load),
     /// Run one service (the agent does this)
     #[command(hide = true)]
     Serve(Serve),
@@ -176,6 +179,76 @@ pub struct Import {
     pub asking: Asking,
 }
 
+/// What `siprack load` offers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LoadKind {
+    /// INVITE, 100, 180, 200, ACK, BYE, 200, from one address of ours to another
+    Calls,
+    /// REGISTER
+    Register,
+    /// OPTIONS to the domain
+    Options,
+}
+
+#[derive(Debug, Args)]
+pub struct Load {
+    /// What is offered
+    #[arg(value_enum, default_value_t = LoadKind::Calls)]
+    pub kind: LoadKind,
+    /// The SIP server
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:5060")]
+    pub target: SocketAddr,
+    #[arg(long, default_value = "rack.test")]
+    pub domain: String,
+    /// New ones a second, whatever becomes of those before; without it as many as the window lets through
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub rate: Option<f64>,
+    /// Open at a time, at most [default: 64; with --rate 100000]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub window: Option<u64>,
+    /// New ones in all
+    #[arg(long, visible_alias = "count", value_name = "N")]
+    pub calls: Option<u64>,
+    /// Begin new ones for this many seconds [default: 10, unless --calls is given]
+    #[arg(long, value_name = "SECONDS", value_parser = positive)]
+    pub duration: Option<f64>,
+    /// Users that are called or registered
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pub users: u64,
+    /// The first user's name; the others are counted up from it
+    #[arg(long, value_name = "NAME", default_value = "load1")]
+    pub first_user: String,
+    /// Every user's password, if the server asks for one
+    #[arg(long, value_name = "PW")]
+    pub password: Option<String>,
+    /// Our called side's address [default: any port, on the address that reaches the server]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub uas: Option<SocketAddr>,
+    /// Do not register the called users first: the server knows the way (a trunk's route)
+    #[arg(long)]
+    pub unregistered: bool,
+    /// From 180 to 200
+    #[arg(long, value_name = "SECONDS", default_value_t = 0.0, value_parser = not_negative)]
+    pub ring: f64,
+    /// From ACK to BYE
+    #[arg(long, value_name = "SECONDS", default_value_t = 0.0, value_parser = not_negative)]
+    pub hold: f64,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    not_negative(text).and_then(|n| if n > 0.0 { Ok(n) } else { Err("it must be more than 0".into()) })
+}
+
+fn not_negative(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(n) if (0.0..=1e7).contains(&n) => Ok(n),
+        _ => Err("a number from 0 to 10000000 is wanted".into()),
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ServiceKind {
     LmServer,
@@ -198,10 +271,10 @@ mod tests {
     #[test]
     fn help_shows_what_exists_and_nothing_else() {
         let help = Arguments::command().render_help().to_string();
-        for word in ["up", "try", "status", "check", "explain", "subscriber", "registrations", "import"] {
+        for word in ["up", "try", "status", "check", "explain", "subscriber", "registrations", "import", "load"] {
             assert!(help.lines().any(|l| l.trim_start().starts_with(&format!("{word} "))), "{word} is not in:\n{help}");
         }
-        for word in ["serve", "schema", "drain", "top", "trace", "load", "drill"] {
+        for word in ["serve", "schema", "drain", "top", "trace", "drill"] {
             assert!(!help.lines().any(|l| l.trim_start().starts_with(&format!("{word} "))), "{word} is in:\n{help}");
         }
     }

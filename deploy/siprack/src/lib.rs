@@ -2,7 +2,7 @@
 //! only: a module may use what stands above it here.
 //!
 //! 1. `failure`: how a command ends badly. `args`: the command line.
-//! 2. `ladder`, `phone`: the built-in phones and the picture of what they say.
+//! 2. `ladder`, `phone`: the built-in phones and the picture of what they say. `load`: thousands of phones for load tests.
 //! 3. `services`: what a rack consists of. `backoff`, `supervisor`: which child runs when. `readiness`: is it ready.
 //! 4. `explanation`, `identity`, `import_rows`, `try_plan`: small decisions of single commands.
 //! 5. `io`: processes, files, sockets, HTTP. The only place that touches the machine.
@@ -14,6 +14,8 @@ pub mod args;
 pub mod ladder;
 
 pub mod phone;
+
+pub mod load;
 
 pub mod services;
 

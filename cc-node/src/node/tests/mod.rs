@@ -10,6 +10,7 @@ mod forks;
 mod garbage;
 mod late;
 mod limits;
+mod names;
 mod redirections;
 mod refusals;
 mod session_timers;

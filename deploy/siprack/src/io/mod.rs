@@ -2,13 +2,14 @@
 //!
 //! `up` is the agent; it uses `rack_file`, `state_directory`, `open_sockets`, `children`, `watch`, `status_port`,
 //! `signals`, `farewell`, `systemd` and `terminal`. `serve` is what the agent's children run. `client` reaches a running rack, for `operator`,
-//! `import` and `try_call`.
+//! `import` and `try_call`. `load` is the load generator's sockets, which `benches/` uses too.
 #![allow(clippy::disallowed_methods, reason = "this is the shell: clocks, threads and the environment are read here")]
 
 mod children;
 mod client;
 mod farewell;
 mod import;
+pub mod load;
 mod open_sockets;
 mod operator;
 mod rack_file;
@@ -38,6 +39,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Subscriber(command) => operator::subscriber(command),
         Command::Registrations(args) => operator::registrations(&args),
         Command::Import(args) => import::run(&args),
+        Command::Load(args) => load::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Schema => terminal::print(&schema()),
     };

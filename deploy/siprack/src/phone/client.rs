@@ -311,7 +311,8 @@ impl Phone {
             },
         };
         let cnonce = self.draw();
-        let Some(line) = digest::answer(&self.settings, message, purpose.method(), &uri, &cnonce) else { return false };
+        let login = (self.settings.user.as_str(), self.settings.password.as_str());
+        let Some(line) = digest::answer(login, message, purpose.method(), &uri, &cnonce) else { return false };
         match purpose {
             Purpose::Register { .. } | Purpose::Options => {
                 self.register_cseq += 1;

@@ -1,14 +1,13 @@
-//! The phone's answer to a digest challenge (RFC 3261 §22, RFC 8760). The hashes are rsip's, so that the phone is a
-//! second opinion on the registrar's own digest code.
+//! The answer of phones and of the load generator to a digest challenge (RFC 3261 §22, RFC 8760). The hashes are rsip's,
+//! so that it is a second opinion on the registrar's own digest code.
 
-use super::Settings;
 use common::sip::{HeaderId, SipMessage};
 use rsip::headers::auth::{Algorithm, AuthQop};
 use rsip::services::DigestGenerator;
 
 /// The `Authorization` or `Proxy-Authorization` line for the first challenge with a known algorithm.
-pub(super) fn answer(
-    settings: &Settings,
+pub(crate) fn answer(
+    (user, password): (&str, &str),
     response: &SipMessage,
     method: &str,
     uri: &str,
@@ -32,8 +31,8 @@ pub(super) fn answer(
     let method: rsip::Method = method.parse().ok()?;
     let parsed: rsip::Uri = rsip::Uri::try_from(uri).ok()?;
     let response = DigestGenerator {
-        username: &settings.user,
-        password: &settings.password,
+        username: user,
+        password,
         nonce: &nonce,
         uri: &parsed,
         realm: &realm,
@@ -45,8 +44,7 @@ pub(super) fn answer(
     let qop = if with_qop { format!(", qop=auth, nc=00000001, cnonce=\"{cnonce}\"") } else { String::new() };
     let opaque = field(&offer, "opaque").map(|o| format!(", opaque=\"{o}\"")).unwrap_or_default();
     Some(format!(
-        "{name}: Digest username=\"{}\", realm=\"{realm}\", nonce=\"{nonce}\", uri=\"{parsed}\", response=\"{response}\", algorithm={label}{qop}{opaque}",
-        settings.user
+        "{name}: Digest username=\"{user}\", realm=\"{realm}\", nonce=\"{nonce}\", uri=\"{parsed}\", response=\"{response}\", algorithm={label}{qop}{opaque}"
     ))
 }
 

@@ -9,7 +9,7 @@
 mod call;
 mod client;
 mod compose;
-mod digest;
+pub(crate) mod digest;
 mod server;
 
 use bytes::Bytes;

@@ -9,8 +9,8 @@
 //!    good, what waits for a record's ack; `resolve`: RFC 3263, where a name leads.
 //! 3. `location`, `auth`, `registrar`: the replica and its stream, who is it, where are users.
 //! 4. `heartbeat`, `ownership`: this node's sign of life, and the placement it has adopted.
-//! 5. `transaction`: the four machines of RFC 3261 §17 with RFC 6026, and their table.
-//! 6. `call`: calls and their dialogs, record numbers, CDRs.
+//! 5. `call`: calls and their dialogs, record numbers, CDRs.
+//! 6. `transaction`: the four machines of RFC 3261 §17 with RFC 6026, and their table.
 //! 7. `service`: who is called: identify, admit, locate or route, fork.
 //!    `redirect`: the targets told instead of tried.
 //! 8. `proxy`: RFC 3261 §16: checks, forwarding, response contexts; `in_dialog`: requests with a dialog token.
@@ -45,9 +45,9 @@ pub mod heartbeat;
 
 pub mod ownership;
 
-pub mod transaction;
-
 pub mod call;
+
+pub mod transaction;
 
 pub mod service;
 

@@ -203,7 +203,7 @@ impl Calls {
         }
     }
 
-    /// The first 2xx is about to go upstream. `None`: it was answered before.
+    /// A 2xx is about to go upstream. `None`: this dialog was answered before.
     pub fn answered(
         &mut self,
         turn: &mut Turn<'_>,
@@ -215,11 +215,13 @@ impl Calls {
         let kept = self.kept(call)?;
         let after = kept.call.answered(now, wall, answer)?;
         let (key, what) = (kept.call.key.clone(), kept.call.answer_record()?);
-        turn.stats.to_answer.observe(after);
-        turn.stats.calls_answered += 1;
-        self.established += 1;
-        let longest = self.limits.insert(now + MAX_DURATION, (call, EndedBy::MaxDuration));
-        self.kept(call)?.longest = Some(longest);
+        if kept.longest.is_none() {
+            turn.stats.to_answer.observe(after);
+            turn.stats.calls_answered += 1;
+            self.established += 1;
+            let longest = self.limits.insert(now + MAX_DURATION, (call, EndedBy::MaxDuration));
+            self.kept(call)?.longest = Some(longest);
+        }
         Some(journal.write(turn, &key, what))
     }
 
@@ -230,7 +232,8 @@ impl Calls {
         }
     }
 
-    /// The answered dialog ends: its record, then its CDR. `None`: it is over already, or this was another dialog of it.
+    /// A dialog of it ends (`None`: all of them). With the last the call has ended: its record, then its CDR, which tells of
+    /// the dialog that lasted. `None`: it is over already, or another dialog goes on.
     pub fn ended(
         &mut self,
         turn: &mut Turn<'_>,
@@ -240,11 +243,12 @@ impl Calls {
         callee_tag: Option<&str>,
         by: EndedBy,
     ) -> Option<RecordNo> {
-        let one = self.get(call)?;
-        if callee_tag.is_some_and(|tag| one.callee_tag() != Some(tag)) {
+        if let Some(tag) = callee_tag
+            && !self.kept(call)?.call.ended(tag)?
+        {
             return None;
         }
-        let cdr = one.cdr(turn.now, station, by)?;
+        let cdr = self.get(call)?.cdr(turn.now, station, by)?;
         let call = self.remove(call)?;
         self.established -= 1;
         turn.stats.cdrs += 1;

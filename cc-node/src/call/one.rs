@@ -20,7 +20,10 @@ pub enum Side {
     Callee,
 }
 
-/// The first 2xx.
+/// Dialogs of one call that are remembered as answered; two phones that answer at once make two.
+const ANSWERS: usize = 8;
+
+/// A 2xx: a dialog of the call.
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub status: u16,
@@ -28,7 +31,14 @@ pub struct Answer {
     pub callee_tag: Box<str>,
     pub callee_contact: Option<Box<str>>,
     pub branch: Box<str>,
-    pub trunk: Option<TrunkId>,
+    /// The callee's side as the dialog token says.
+    pub peer: Peer,
+}
+
+struct Answered {
+    at: Time,
+    wall: WallMillis,
+    answer: Answer,
 }
 
 pub struct Call {
@@ -43,7 +53,8 @@ pub struct Call {
     pub caller_peer: Peer,
     created: (Time, WallMillis),
     rang: bool,
-    answer: Option<(Time, WallMillis, Answer)>,
+    /// The dialogs that were answered and have not ended.
+    answers: SmallVec<[Answered; 1]>,
     contacts: [SmallVec<[SocketAddr; CONTACTS]>; 2],
 }
 
@@ -58,18 +69,23 @@ impl Call {
             caller_peer,
             created: (now, wall),
             rang: false,
-            answer: None,
+            answers: SmallVec::new(),
             contacts: Default::default(),
         }
     }
 
-    /// The answered dialog's.
-    pub fn callee_tag(&self) -> Option<&str> {
-        self.answer.as_ref().map(|(_, _, answer)| &*answer.callee_tag)
+    pub fn is_answered(&self) -> bool {
+        !self.answers.is_empty()
     }
 
-    pub fn is_answered(&self) -> bool {
-        self.answer.is_some()
+    /// Whether a 2xx with this To tag has gone upstream and that dialog has not ended.
+    pub fn is_answered_by(&self, callee_tag: &str) -> bool {
+        self.answers.iter().any(|a| &*a.answer.callee_tag == callee_tag)
+    }
+
+    /// The first answer that is left.
+    pub fn answer(&self) -> Option<&Answer> {
+        self.answers.first().map(|a| &a.answer)
     }
 
     pub fn has_seen(&self, side: Side, address: SocketAddr) -> bool {
@@ -92,16 +108,28 @@ impl Call {
         first.then(|| now.since(self.created.0))
     }
 
+    /// The time from the INVITE, for the first answer of a dialog; `None`: it is known.
     pub(super) fn answered(&mut self, now: Time, wall: WallMillis, answer: Answer) -> Option<Duration> {
-        if self.answer.is_some() {
+        if self.is_answered_by(&answer.callee_tag) || self.answers.len() == ANSWERS {
             return None;
         }
-        self.answer = Some((now, wall, answer));
+        self.answers.push(Answered { at: now, wall, answer });
         Some(now.since(self.created.0))
     }
 
+    /// One of its dialogs ends; whether that was the last. `None`: no answered dialog of this call.
+    pub(super) fn ended(&mut self, callee_tag: &str) -> Option<bool> {
+        let at = self.answers.iter().position(|a| &*a.answer.callee_tag == callee_tag)?;
+        if self.answers.len() > 1 {
+            self.answers.remove(at);
+            return Some(false);
+        }
+        Some(true)
+    }
+
+    /// The record of the newest answer.
     pub(super) fn answer_record(&self) -> Option<What> {
-        let (_, wall, answer) = self.answer.as_ref()?;
+        let Answered { wall, answer, .. } = self.answers.last()?;
         Some(What::Answered {
             branch: answer.branch.clone(),
             at: *wall,
@@ -112,7 +140,7 @@ impl Call {
 
     /// `None`: it was not answered. Lengths are by the monotonic clock: a jump of the wall clock changes no charge.
     pub(super) fn cdr(&self, now: Time, station: &Station, by: EndedBy) -> Option<Cdr> {
-        let (start, start_wall, answer) = self.answer.as_ref()?;
+        let Answered { at: start, wall: start_wall, answer } = self.answers.first()?;
         let lasted = now.since(*start);
         let ms_duration = lasted.as_millis() as u64;
         let trunk = |id: Option<TrunkId>| Some(station.rack.trunk(id?)?.name.clone());
@@ -133,7 +161,10 @@ impl Call {
             caller: self.caller.clone(),
             callee: self.callee.clone(),
             trunk_in: trunk(self.trunk_in),
-            trunk_out: trunk(answer.trunk),
+            trunk_out: trunk(match answer.peer {
+                Peer::Trunk(id) => Some(id),
+                _ => None,
+            }),
             node: station.id,
             site: station.rack.name.clone(),
             ended_by: by,

@@ -49,7 +49,7 @@ impl Proxy {
         if let Some(handle) = leg.timer.take() {
             self.timers.cancel(handle);
         }
-        let user = LegRef { owner, leg: at, upstream: Some(context.server) };
+        let user = LegRef { owner, leg: at, upstream: Some(context.server), call: context.call };
         leg.timer = Some(self.timers.insert(turn.now + station.timing.whole(), Wait::Leg(user)));
         if let Some(client) = leg.client {
             self.send_cancel(turn, station, client);
@@ -63,7 +63,7 @@ impl Proxy {
         let branch = invite.top_via().ok().and_then(|via| via.branch().map(str::to_owned)).unwrap_or_default();
         subject.method = MethodKind::Cancel;
         let key = ClientKey::new(&station.keys.branch, &branch, &Method::Cancel);
-        let nobody = LegRef { owner: Owner(0), leg: 0, upstream: None };
+        let nobody = LegRef { owner: Owner(0), leg: 0, upstream: None, call: None };
         self.table.open_client(turn, key, subject, Outgoing::new(None, derived::cancel(&invite)), nobody);
     }
 

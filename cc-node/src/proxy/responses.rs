@@ -14,8 +14,7 @@ use crate::stats::DropReason;
 use crate::transaction::{ClientId, ClientKey, LegRef, Outgoing, Owner};
 use crate::turn::Turn;
 use bytes::Bytes;
-use common::flow::{Flow, Peer};
-use common::ids::TrunkId;
+use common::flow::Flow;
 use common::sip::{Edit, HeaderId, MethodKind, SipMessage};
 use common::time::Duration;
 
@@ -68,7 +67,17 @@ impl Proxy {
         leg: LegRef,
         response: &SipMessage,
     ) {
-        let message = Outgoing::new(None, without_our_via(response));
+        // A fork further down answers too: one more dialog of the call.
+        let known = leg.call.and_then(|call| self.calls.get(call)).and_then(|call| call.answer().cloned());
+        let mut after = None;
+        if let (Some(call), Some(answer), Some(tag)) = (leg.call, known, response.to_tag()) {
+            let peer = answer.peer;
+            let contact = response.contacts().ok().and_then(|all| all.first()?.addr()).map(|c| c.uri_text.into());
+            let answer = Answer { callee_tag: tag.into(), callee_contact: contact, ..answer };
+            self.calls.dialog(call, tag, peer);
+            after = self.calls.answered(turn, &mut self.journal, call, answer);
+        }
+        let message = Outgoing::new(after, without_our_via(response));
         if !leg.upstream.is_some_and(|server| self.table.pass_late_2xx(turn, server, message)) {
             stateless::response(turn, station, source, response);
         }
@@ -230,7 +239,8 @@ impl Proxy {
         at: usize,
         response: &SipMessage,
     ) -> Option<RecordNo> {
-        if std::mem::replace(&mut context.answered, true) {
+        // Each dialog that a call is answered with is known; of a re-INVITE there is one.
+        if std::mem::replace(&mut context.answered, true) && context.call.is_none() {
             return None;
         }
         let target = &context.legs[at].target;
@@ -241,7 +251,7 @@ impl Proxy {
             callee_tag: response.to_tag().unwrap_or_default().into(),
             callee_contact: contact,
             branch: target.branch.as_str().into(),
-            trunk: trunk(&target.peer),
+            peer: target.peer,
         };
         match context.call {
             Some(call) => self.calls.answered(turn, &mut self.journal, call, answer),
@@ -273,12 +283,5 @@ impl Proxy {
             }
         }
         edit.finish()
-    }
-}
-
-fn trunk(peer: &Peer) -> Option<TrunkId> {
-    match peer {
-        Peer::Trunk(id) => Some(*id),
-        _ => None,
     }
 }

@@ -183,7 +183,7 @@ impl Proxy {
         let leg = &mut context.legs[at];
         let bytes = forward::write(station, &context.original, &leg.target, breadth);
         let key = ClientKey::new(&station.keys.branch, &leg.target.branch, &context.original.request.method());
-        let user = LegRef { owner, leg: at, upstream: Some(context.server) };
+        let user = LegRef { owner, leg: at, upstream: Some(context.server), call: context.call };
         let subject = subject(station, context.method, &leg.target, &context.original.request);
         leg.client = self.table.open_client(turn, key, subject, Outgoing::new(context.after, bytes), user);
         if leg.client.is_none() {

@@ -7,6 +7,7 @@ use super::invite_server::InviteServer;
 use super::server::Server;
 use super::sources::Sources;
 use super::{ClientKey, Outgoing, ServerKey, Steps, Timer};
+use crate::call::CallRef;
 use crate::station::Timing;
 use crate::stats::Transactions;
 use crate::turn::Turn;
@@ -31,6 +32,8 @@ pub struct LegRef {
     pub leg: usize,
     /// Where its responses go on to; none for a CANCEL of ours.
     pub upstream: Option<ServerId>,
+    /// The call that the INVITE began.
+    pub call: Option<CallRef>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

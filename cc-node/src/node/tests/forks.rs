@@ -32,15 +32,34 @@ fn two_answers_both_reach_the_caller_and_make_one_call() {
     let first = b.hear(BOB, &response(&one, "200 OK", "b", BOB_CONTACT)).remove(0);
     let second = b.hear(BOB_TOO, &response(&two, "200 OK", "b2", "Contact: <sip:bob@10.0.0.3:5060>\n"));
     assert_eq!(ladder(&second), ["200 → 10.0.0.1:5060"]);
-    // The caller hangs up on the second; the first goes on and is charged.
-    let bye = in_dialog("BYE", "c", 2, second[0].route(), "sip:bob@10.0.0.3:5060").replace(";tag=b", ";tag=b2");
+    // The caller hangs up on the first; the second goes on and is charged, once it ends.
+    let bye = b.hear(ALICE, &in_dialog("BYE", "c", 2, first.route(), "sip:bob@10.0.0.2:5060"));
+    b.hear(BOB, &response(&bye[0], "200 OK", "b", ""));
+    assert!(b.cdrs.is_empty());
+    b.now = b.now + Duration::from_secs(10);
+    let bye = in_dialog("BYE", "c", 3, second[0].route(), "sip:bob@10.0.0.3:5060").replace(";tag=b", ";tag=b2");
     let bye = b.hear(ALICE, &bye);
     assert_eq!(ladder(&bye), ["BYE → 10.0.0.3:5060"]);
     b.hear(BOB_TOO, &response(&bye[0], "200 OK", "b2", ""));
-    assert!(b.cdrs.is_empty());
-    let bye = b.hear(ALICE, &in_dialog("BYE", "c", 3, first.route(), "sip:bob@10.0.0.2:5060"));
-    b.hear(BOB, &response(&bye[0], "200 OK", "b", ""));
     assert_eq!(b.cdrs.len(), 1);
+    assert_eq!((b.cdrs[0].to_tag.as_str(), b.cdrs[0].ms_duration), ("b2", 10_000));
+}
+
+/// A proxy further down forks: two answers of one branch of ours.
+#[test]
+fn two_answers_of_one_branch_are_one_call_until_both_have_ended() {
+    let mut b = bench();
+    let forwarded = b.hear(ALICE, &invite("c")).remove(1);
+    let first = b.hear(BOB, &response(&forwarded, "200 OK", "b", BOB_CONTACT)).remove(0);
+    let second = b.hear(BOB, &response(&forwarded, "200 OK", "b2", BOB_CONTACT)).remove(0);
+    assert!(matches!(b.record(second.after), What::Answered { callee_tag, .. } if &**callee_tag == "b2"));
+    let bye = b.hear(ALICE, &in_dialog("BYE", "c", 2, first.route(), "sip:bob@10.0.0.2:5060"));
+    b.hear(BOB, &response(&bye[0], "200 OK", "b", ""));
+    assert_eq!((b.cdrs.len(), b.node.calls().established()), (0, 1));
+    let bye = in_dialog("BYE", "c", 3, second.route(), "sip:bob@10.0.0.2:5060").replace(";tag=b", ";tag=b2");
+    let bye = b.hear(ALICE, &bye);
+    b.hear(BOB, &response(&bye[0], "200 OK", "b2", ""));
+    assert_eq!((b.cdrs.len(), b.node.calls().established()), (1, 0));
 }
 
 #[test]

@@ -8,12 +8,14 @@ use crate::proxy::session_timer;
 use crate::proxy::{self, Job, Original, RecordRoute, Routed, contact_address};
 use crate::record::{Decision, Hunt, Step};
 use crate::redirect;
-use crate::service::{self, Caller, Choice, Named, NextHop, Plan, Refusal};
+use crate::resolve::Destination;
+use crate::service::{self, Caller, Choice, Named, NextHop, Plan, Refusal, route};
 use crate::station::Station;
 use crate::stats::{DropReason, Rejection};
 use crate::transaction::{Outgoing, Owner};
 use crate::turn::Turn;
 use bytes::Bytes;
+use common::config::Trunk;
 use common::flow::{Flow, Peer};
 use common::sip::{MethodKind, SipMessage, SipUri, Uri};
 
@@ -27,18 +29,28 @@ impl Engine {
         if is_for_nobody_here(station, &asked, &routed) {
             return turn.stats.drop(DropReason::UnknownDomain);
         }
-        if asked.method == MethodKind::Register {
-            return self.register(turn, asked, &routed);
-        }
         let Ok(uri) = Uri::parse(&routed.uri) else {
             let refusal = Refusal::because(400, Rejection::Invalid, "Malformed Route Or Request-URI");
             return refuse(turn, station, &asked.request, &asked.source, asked.back, refusal);
         };
-        if asked.method == MethodKind::Options && matches!(service::named(station, &uri, None), Named::Ourselves) {
-            let headers =
-                vec![("Allow", ALLOW.into()), ("Accept", "application/sdp".into()), ("Supported", "path".into())];
-            let ok = station.reply(&asked.request, &asked.source, 200, None, headers);
-            return turn.send(asked.method, asked.back, Outgoing::new(None, ok));
+        let named = service::named(station, &uri, None);
+        match asked.method {
+            // For a foreign domain a REGISTER is a request like any other.
+            MethodKind::Register if !matches!(named, Named::Foreign { .. }) && routed.routes.is_empty() => {
+                return self.register(turn, asked);
+            }
+            MethodKind::Options if matches!(named, Named::Ourselves) => {
+                let headers =
+                    vec![("Allow", ALLOW.into()), ("Accept", "application/sdp".into()), ("Supported", "path".into())];
+                let ok = station.reply(&asked.request, &asked.source, 200, None, headers);
+                return turn.send(asked.method, asked.back, Outgoing::new(None, ok));
+            }
+            // For us, and none that we know (§21.5.2).
+            MethodKind::Other if matches!(named, Named::Ourselves) => {
+                let refusal = Refusal::new(501, Rejection::Invalid).with("Allow", ALLOW);
+                return refuse(turn, station, &asked.request, &asked.source, asked.back, refusal);
+            }
+            _ => {}
         }
         let identified =
             service::identify(station, &mut self.auth, turn.wall, turn.view, &asked.request, &asked.source);
@@ -155,13 +167,24 @@ fn by_route(station: &Station, routed: &Routed, mut decisions: Vec<Decision>) ->
     let (hop, uri, route) = next_hop(routed.uri.clone(), routed.routes.clone())
         .map_err(|e| Refusal::because(400, Rejection::Invalid, e.to_string()))?;
     let hop = SipUri::parse(&hop).map_err(|_| refused())?;
-    let address = hop.host_ip().map(|ip| std::net::SocketAddr::new(ip, hop.port_or_default())).ok_or_else(refused)?;
-    let trunk = station.rack.trunk_of_source(address).ok_or_else(refused)?;
+    let (trunk, next_hop) = match hop.host_ip() {
+        Some(ip) => {
+            let address = std::net::SocketAddr::new(ip, hop.port_or_default());
+            let trunk = station.rack.trunk_of_source(address).ok_or_else(refused)?;
+            (trunk, NextHop::At(Flow { listener: trunk.listener, remote: address }))
+        }
+        None => {
+            let wanted = Destination::of(&hop);
+            let leads_there = |trunk: &&Trunk| route::server(trunk).is_some_and(|server| server.host == wanted.host);
+            let trunk = station.rack.trunks.iter().find(leads_there).ok_or_else(refused)?;
+            (trunk, NextHop::Named { destination: wanted, listener: trunk.listener })
+        }
+    };
     decisions.push(Decision { step: Step::Route, found: format!("the request's own Route → trunk {}", trunk.name) });
     let choice = Choice {
         uri,
         route,
-        next_hop: NextHop::At(Flow { listener: trunk.listener, remote: address }),
+        next_hop,
         peer: Some(Peer::Trunk(trunk.id)),
         order: 0,
         hunt: Hunt::IfUnavailable,

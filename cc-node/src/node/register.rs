@@ -5,17 +5,16 @@ use super::Engine;
 use super::request::{Asked, refuse};
 use crate::auth::Which;
 use crate::effect::{AskId, Effect, LocationFailure};
-use crate::proxy::Routed;
 use crate::registrar::{RegisterReply, RegisterStep};
 use crate::service::identify::authenticate;
-use crate::service::{self, Caller, Named, Refusal};
+use crate::service::{Caller, Refusal};
 use crate::stats::Rejection;
 use crate::transaction::{Outgoing, Owner, ServerId};
 use crate::turn::Turn;
 use common::deadlines::{Deadlines, Handle};
 use common::flow::Flow;
 use common::location::Outcome;
-use common::sip::{SipMessage, Uri};
+use common::sip::SipMessage;
 use common::time::Time;
 use std::collections::BTreeMap;
 
@@ -52,15 +51,9 @@ impl Asks {
 }
 
 impl Engine {
-    pub(super) fn register(&mut self, turn: &mut Turn<'_>, asked: Asked, routed: &Routed) {
+    pub(super) fn register(&mut self, turn: &mut Turn<'_>, asked: Asked) {
         let station = &self.station;
-        let here = Uri::parse(&routed.uri)
-            .is_ok_and(|uri| !matches!(service::named(station, &uri, None), Named::Foreign { .. }));
-        let refusal = if !here || !routed.routes.is_empty() {
-            Some(Refusal::because(403, Rejection::Relaying, "Not A Domain Of This Registrar"))
-        } else {
-            self.has_room(&asked, &Caller::Anyone).err()
-        };
+        let refusal = self.has_room(&asked, &Caller::Anyone).err();
         if let Some(refusal) = refusal {
             return refuse(turn, station, &asked.request, &asked.source, asked.back, refusal);
         }

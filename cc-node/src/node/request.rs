@@ -42,7 +42,8 @@ impl Engine {
         let source = Flow { listener: header.listener, remote: header.source };
         let back = Address { listener: header.listener, to: reply_to(&request, &source), transport: header.transport };
         if let Err(invalid) = request.validate() {
-            if method == MethodKind::Ack || request.top_via().is_err() {
+            // One that cannot be read is echoed, and the answer goes to where the request came from.
+            if method == MethodKind::Ack || request.top_via_octets().is_none() {
                 return turn.stats.drop(DropReason::Malformed);
             }
             let refusal = Refusal::because(invalid.status, Rejection::Invalid, invalid.reason);

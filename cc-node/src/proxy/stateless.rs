@@ -12,7 +12,7 @@ use common::flow::Flow;
 use common::ids::{ListenerId, Transport};
 use common::sip::{Edit, HeaderId, MethodKind, SipMessage, Via};
 use common::token;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// A response without transaction: a late 2xx, or one for a request that another node forwarded. A response to a CANCEL
 /// is for the node that made it, a 100 for the hop that asked.
@@ -25,11 +25,17 @@ pub fn response(turn: &mut Turn<'_>, station: &Station, source: &Flow, response:
     }
     let next = response.values(HeaderId::Via).nth(1).and_then(|value| std::str::from_utf8(value).ok());
     let next = next.and_then(|value| Via::parse(value).ok()).and_then(|via| via.response_address());
-    let Some(to) = next else { return turn.stats.drop(DropReason::NotForwarded) };
+    // A Via may name anything; what is no host of its own gets nothing (RFC 4475 §3.3.10).
+    let Some(to) = next.filter(|to| is_one_host(to.ip())) else { return turn.stats.drop(DropReason::NotForwarded) };
     turn.stats.responses_by_token += 1;
     let bytes = without_our_via(response);
     let listener = listener_towards(station, source.listener, to);
     turn.send(method, Address { listener, to, transport: Transport::Udp }, Outgoing::new(None, bytes));
+}
+
+fn is_one_host(ip: IpAddr) -> bool {
+    let broadcast = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
+    !(broadcast || ip.is_multicast() || ip.is_unspecified())
 }
 
 pub(super) fn without_our_via(response: &SipMessage) -> Bytes {

@@ -46,7 +46,8 @@ impl Registrar {
     pub fn aor(&self, msg: &SipMessage) -> Result<Aor, RegisterReply> {
         let to = msg.to().map_err(|e| RegisterReply::because(400, e.to_string()))?;
         let uri = to.uri().map_err(|e| RegisterReply::because(400, format!("To: {e}")))?;
-        uri.sip().and_then(|uri| local_aor(&self.rack, &uri)).ok_or(RegisterReply::status(404))
+        let uri = uri.sip().ok_or_else(|| RegisterReply::because(400, "To: Neither sip Nor sips"))?;
+        local_aor(&self.rack, &uri).ok_or(RegisterReply::status(404))
     }
 
     /// `aor` = [`Registrar::aor`]; who asks has been authenticated where its domain wants that.
@@ -134,9 +135,12 @@ impl Registrar {
     fn contact(&self, contact: &NameAddr<'_>, common_expires_s: u32) -> Result<RequestedContact, RegisterReply> {
         let bad = |reason: String| RegisterReply::because(400, reason);
         match contact.uri() {
-            Ok(Uri::Sip(SipUri { headers: None, .. })) => {}
-            Ok(Uri::Sip(_)) => return Err(bad("Contact: a URI With Headers".into())),
-            Ok(_) => return Err(bad("Contact: Neither sip Nor sips".into())),
+            // RFC 3261 §20.10: without angle brackets nobody knows whose the headers are.
+            Ok(Uri::Sip(SipUri { headers: Some(_), .. })) if !contact.raw.contains('<') => {
+                return Err(bad("Contact: a URI With Headers Needs Angle Brackets".into()));
+            }
+            // A user may list any URI where it can be reached (RFC 3665 §2.2 has a mailto); requests go to those of SIP.
+            Ok(_) => {}
             Err(e) => return Err(bad(format!("Contact: {e}"))),
         }
         let bounds = &self.rack.registrar;

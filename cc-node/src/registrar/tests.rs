@@ -105,7 +105,7 @@ fn the_address_of_record_is_that_of_to_if_it_is_ours() {
     assert_eq!(other("<sip:1001@127.0.0.1>"), Ok(aor()), "the VIP's own address counts");
     assert_eq!(other("<sip:%31001@rack.test>"), Ok(aor()), "escapes are undone");
     assert_eq!(other("<sip:1001@elsewhere.test>"), Err(404));
-    assert_eq!(other("<tel:1001>"), Err(404));
+    assert_eq!(other("<tel:1001>"), Err(400), "RFC 4475 §3.3.4");
     assert_eq!(other("<sip:rack.test>"), Err(404), "no user");
     assert_eq!(other("<sip:"), Err(400));
 }
@@ -146,13 +146,23 @@ fn without_contact_the_replica_answers() {
 
 #[test]
 fn what_is_no_contact_is_refused() {
-    for bad in ["tel:+1", "mailto:a@b", "<http://a>", "<sip:a@b", "<sip:a@b?Route=x>", "<sip:a@b>;q=2"] {
+    for bad in ["<not a uri>", "<sip:a@b", "sip:a@b?Route=x", "<sip:a@b>;q=2"] {
         assert_eq!(refused(&format!("Contact: {bad}\r\n")).status, 400, "{bad}");
     }
     let many: String = (0..11).map(|i| format!("Contact: <sip:{i}@b>\r\n")).collect();
     assert_eq!(refused(&many).status, 403);
     let unknown = refused("Contact: <sip:a@b>\r\nRequire: path, gruu, x\r\n");
     assert_eq!((unknown.status, &unknown.headers[..]), (420, &[("Unsupported", "gruu, x".to_owned())][..]));
+}
+
+/// RFC 3261 §10.2.1, and RFC 3665 §2.2: a list may hold other URIs than those of SIP.
+#[test]
+fn any_uri_may_be_a_contact() {
+    for uri in ["tel:+1", "mailto:a@b", "<http://a>", "<sip:a@b?Route=x>"] {
+        let msg = register(&format!("Contact: {uri}\r\n"));
+        let step = registrar().request(Time(0), &view(), &msg, &Aor::new("1001", "rack.test"), &source());
+        assert!(matches!(step, RegisterStep::Ask { .. }), "{uri}");
+    }
 }
 
 #[test]

@@ -61,6 +61,8 @@ pub(crate) fn line_at(buf: &[u8], at: usize) -> Line {
     match buf.get(at..) {
         Some([b'\r', b'\n', ..]) => return Line::End { body: at + 2 },
         Some([b'\n', ..]) => return Line::End { body: at + 1 },
+        // A datagram whose last line is whole and that forgot the empty one (RFC 4475 has some): nothing is missing.
+        Some([]) if at > 0 => return Line::End { body: at },
         None | Some([]) => return Line::Cut,
         _ => {}
     }

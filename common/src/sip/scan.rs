@@ -29,7 +29,7 @@ pub enum Start {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scanned<'a> {
     pub start: Start,
-    /// Never empty.
+    /// Empty only in a request that has none, which a node answers with 400.
     pub call_id: &'a [u8],
     /// The value of `;sr=`, unverified.
     pub token: Option<&'a [u8]>,
@@ -46,7 +46,7 @@ pub enum ScanError {
     NotSip,
     #[error("STUN, but no Binding request")]
     Stun,
-    #[error("no Call-ID before the end of the headers")]
+    #[error("a response, or a request that was cut off, without Call-ID")]
     NoCallId,
 }
 
@@ -102,7 +102,11 @@ fn headers<'a>(message: &'a [u8], first: usize, start: Start, mut search: TokenS
             break;
         }
     }
-    let Some(call_id) = call_id.filter(|id| !id.is_empty()) else { return Scan::Bad(ScanError::NoCallId) };
+    let call_id = match call_id.filter(|id| !id.is_empty()) {
+        Some(call_id) => call_id,
+        None if request && matches!(lex::line_at(message, at), lex::Line::End { .. }) => &[],
+        None => return Scan::Bad(ScanError::NoCallId),
+    };
     let to_tag = to.is_none_or(has_tag);
     let creates_dialog = matches!(start, Start::Request(method) if method.creates_dialog()) && !to_tag;
     Scan::Sip(Scanned { start, call_id, token: search.token, to_tag, creates_dialog })
@@ -144,6 +148,12 @@ mod tests {
     }
 
     #[test]
+    fn sip_scan_leaves_a_request_without_call_id_to_a_node() {
+        assert_eq!(sip("INVITE sip:a@b SIP/2.0\r\nCSeq: 1 INVITE\r\n\r\nCall-ID: x\r\n").call_id, b"");
+        assert_eq!(sip("INVITE sip:a@b SIP/2.0\r\nCall-ID:\r\n\r\n").call_id, b"");
+    }
+
+    #[test]
     fn sip_scan_finds_the_token() {
         let token = |first: &str, headers: &str| {
             let text = format!("{first}\r\n{headers}\r\nCall-ID: x\r\nTo: <sip:a@b>;tag=1\r\n\r\n");
@@ -177,8 +187,8 @@ mod tests {
         for (bad, why) in [
             (&b"hello"[..], ScanError::NotSip),
             (b"GET / HTTP/1.1\r\nCall-ID: x\r\n\r\n", ScanError::NotSip),
-            (b"INVITE sip:a@b SIP/2.0\r\n\r\nCall-ID: x\r\n", ScanError::NoCallId),
-            (b"INVITE sip:a@b SIP/2.0\r\nCall-ID:\r\n\r\n", ScanError::NoCallId),
+            (b"SIP/2.0 200 OK\r\n\r\nCall-ID: x\r\n", ScanError::NoCallId),
+            (b"INVITE sip:a@b SIP/2.0\r\nCall-ID:\r\nTo: x", ScanError::NoCallId),
             (b"INVITE sip:a@b SIP/2.0", ScanError::NotSip),
             (b"\0\x02\0\0\x21\x12\xa4\x42123456789012", ScanError::Stun),
         ] {

@@ -14,6 +14,7 @@ mod names;
 mod redirections;
 mod refusals;
 mod session_timers;
+mod torture;
 
 use super::*;
 use crate::effect::{Cdr, RecordNo};
@@ -121,6 +122,8 @@ pub struct Bench {
     pub records: Vec<Record>,
     pub cdrs: Vec<Cdr>,
     pub asks: Vec<Effect>,
+    /// What the newest input made leave, as octets.
+    pub newest: Vec<Bytes>,
     /// Records are not kept.
     pub lossy: bool,
 }
@@ -145,8 +148,16 @@ fn bench_of(rack: &str) -> Bench {
     let keys = Keys::derive(&RackKey([5; 32]));
     let setup = NodeSetup { id: NodeId(1), boot: BootId(1), worker: 0, rack: Arc::new(rack), keys: Arc::new(keys) };
     let view = FakeView { bindings: BTreeMap::new(), subscribers: BTreeMap::new(), placement: Placement::empty() };
-    let mut bench =
-        Bench { node: Node::new(setup), view, now: Time(1), records: vec![], cdrs: vec![], asks: vec![], lossy: false };
+    let mut bench = Bench {
+        node: Node::new(setup),
+        view,
+        now: Time(1),
+        records: vec![],
+        cdrs: vec![],
+        asks: vec![],
+        newest: vec![],
+        lossy: false,
+    };
     bench.register("bob@rack.test", &[("sip:bob@10.0.0.2:5060", BOB, 1000)]);
     bench
 }
@@ -176,6 +187,11 @@ impl Bench {
         self.view.subscribers.insert(aor, Arc::new(subscriber));
     }
 
+    /// As octets, for what is no text.
+    pub fn octets(&self) -> &[Bytes] {
+        &self.newest
+    }
+
     /// A datagram from outside; what the engine says to it. Lines end with `\n` here.
     pub fn hear(&mut self, from: &str, text: &str) -> Vec<Said> {
         self.hear_raw(from, text.replace("\r\n", "\n").replace('\n', "\r\n").into_bytes())
@@ -192,6 +208,22 @@ impl Bench {
         let input = Input::Datagram { header: header(from.parse().unwrap()), message: octets.into() };
         self.node.handle(self.now, WallMillis(1_800_000_000_000), &self.view, input, &mut out);
         out.iter().filter(|e| matches!(e, Effect::Send { .. })).count()
+    }
+
+    /// Answers every open question to the DNS: each name has this one address.
+    pub fn answer_dns(&mut self, address: std::net::Ipv4Addr) -> Vec<Said> {
+        use crate::dns::{DnsAnswer, DnsData, DnsRecord, Kind};
+        let mut said = Vec::new();
+        while let Some(at) = self.asks.iter().position(|ask| matches!(ask, Effect::Dns { .. })) {
+            let Effect::Dns { ask, question } = self.asks.remove(at) else { unreachable!() };
+            let record = DnsRecord { name: question.name.to_string(), ttl_s: 300, data: DnsData::A(address) };
+            let answer = match question.kind {
+                Kind::A => DnsAnswer::Records { answers: vec![record], additional: vec![] },
+                _ => DnsAnswer::NoRecords { ttl_s: Some(60) },
+            };
+            said.extend(self.input(Input::Dns { ask, answer }));
+        }
+        said
     }
 
     pub fn input(&mut self, input: Input) -> Vec<Said> {
@@ -217,12 +249,14 @@ impl Bench {
     /// Checks the order: a record stands before what names it, a CDR behind its record.
     fn keep(&mut self, out: Vec<Effect>) -> Vec<Said> {
         let mut said = Vec::new();
+        self.newest.clear();
         for effect in out {
             match effect {
                 Effect::Journal(record) => self.records.push(record),
                 Effect::Send { after, to, bytes, listener, .. } => {
                     let known = after.is_none_or(|no| self.records.iter().any(|record| record.no == no));
                     assert!(known || self.lossy, "a message names a record that is not out yet");
+                    self.newest.push(bytes.clone());
                     said.push(Said {
                         to: to.to_string(),
                         text: String::from_utf8_lossy(&bytes).into_owned(),

@@ -154,7 +154,7 @@ fn a_register_without_an_outcome_is_503() {
     assert_eq!(b.pass(Duration::from_secs(33))[0].what(), "503", "a lost outcome too");
     assert_eq!(
         answer(&mut b, &request("REGISTER", "sip:elsewhere.example", "r3", 1, "")),
-        "SIP/2.0 403 Not A Domain Of This Registrar"
+        "SIP/2.0 403 This Domain Asks For Authentication"
     );
 }
 

@@ -2,10 +2,11 @@
 //! ([`Rack::from_yaml`]), checks it ([`Rack::problems`]), writes the shorthand out ([`Rack::expand`]) and hands the
 //! result to every service; services read that with [`Rack::from_json`] and never look at the YAML.
 //!
-//! Order of the files: `network` and `service` and `tuning` (the parts) → `rack` (the whole, and look-ups in it) →
+//! Order of the files: `network`, `service` with `destination`, and `tuning` (the parts) → `rack` (the whole, and look-ups in it) →
 //! `expand` (one machine → lists) → `locate` and `load` (text → types, errors with line and column) → `problems`
 //! (what types cannot say).
 
+mod destination;
 mod expand;
 mod load;
 mod locate;
@@ -17,6 +18,7 @@ mod service;
 mod tests;
 mod tuning;
 
+pub use destination::{TrunkDestination, TrunkServer};
 pub use load::{ConfigError, Override};
 pub use network::{CcNode, Listener, LoadManager, LocationServer, OneMachine, Planes};
 pub use problems::Problem;

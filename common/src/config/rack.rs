@@ -118,6 +118,11 @@ impl Rack {
         self.trunks.iter().find(exact).or_else(|| self.trunks.iter().find(|trunk| trunk.is_source(source)))
     }
 
+    /// Trunks whose destination must be looked up in the DNS.
+    pub fn trunks_by_name(&self) -> impl Iterator<Item = &Trunk> {
+        self.trunks.iter().filter(|trunk| trunk.destination.as_ref().is_some_and(|d| d.name().is_some()))
+    }
+
     /// The domain that calls from `trunk` belong to.
     pub fn trunk_domain(&self, trunk: &Trunk) -> Option<&Domain> {
         trunk.domain.as_deref().and_then(|name| self.domain(name)).or_else(|| self.default_domain())

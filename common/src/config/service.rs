@@ -1,5 +1,6 @@
 //! Who is served: domains, first subscribers, trunks and routes.
 
+use super::destination::TrunkDestination;
 use crate::ids::{ListenerId, TrunkId};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Visitor;
@@ -118,7 +119,12 @@ pub struct Trunk {
     /// Domain that calls from this trunk belong to; without it: the default domain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub domain: Option<String>,
+    /// What calls from the trunk come from; calls to it go there too, one after another, unless it has a destination.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<TrunkAddress>,
+    /// Where calls to the trunk go by RFC 3263: NAPTR, SRV and addresses are looked up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination: Option<TrunkDestination>,
     /// Position in `listeners` of the one that calls to this trunk leave from.
     #[serde(default)]
     #[schemars(with = "u8")]
@@ -169,7 +175,7 @@ impl FromStr for TrunkAddress {
             Ok(ip) => Ok(TrunkAddress { ip, port: None }),
             Err(_) => Err(format!(
                 "`{text}` is not an address of a trunk; write an IP address with or without a port, \
-                 such as 192.0.2.10, 192.0.2.10:5060 or [2001:db8::1]:5060 (names are not looked up)"
+                 such as 192.0.2.10, 192.0.2.10:5060 or [2001:db8::1]:5060 (a name goes into `destination`)"
             )),
         }
     }
@@ -231,7 +237,7 @@ impl fmt::Display for RouteDomain {
 }
 
 /// Reads a type that is one string in the file. A visitor, so that the parser knows the position of what is wrong.
-struct Text<T>(PhantomData<T>);
+pub(super) struct Text<T>(pub(super) PhantomData<T>);
 
 impl<T: FromStr<Err = String>> Visitor<'_> for Text<T> {
     type Value = T;

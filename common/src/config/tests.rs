@@ -105,7 +105,7 @@ fn wrong_types_name_the_line_the_key_and_the_cure() {
     assert_eq!(
         said("\"192.0.2.11\"", "gw.example.com"),
         "siprack.yaml:9:60: trunks.0.addresses.1: `gw.example.com` is not an address of a trunk; write an IP address \
-         with or without a port, such as 192.0.2.10, 192.0.2.10:5060 or [2001:db8::1]:5060 (names are not looked up)"
+         with or without a port, such as 192.0.2.10, 192.0.2.10:5060 or [2001:db8::1]:5060 (a name goes into `destination`)"
     );
 }
 
@@ -133,6 +133,52 @@ fn names_must_exist() {
         said("domain: rack.test, prefix: \"+\"", "domain: rack.tst, prefix: \"+\""),
         "siprack.yaml:12:15: routes.0.domain: `rack.tst` is not one of `domains`; did you mean `rack.test`?"
     );
+}
+
+#[test]
+fn a_destination_leads_out_of_the_rack() {
+    let carrier = "addresses: [\"192.0.2.20\"]";
+    let rack = Rack::from_yaml("siprack.yaml", &GOOD.replacen(carrier, "destination: carrier.example", 1)).unwrap();
+    let by_name: Vec<&str> = rack.trunks_by_name().map(|t| t.name.as_str()).collect();
+    assert_eq!((rack.trunks[1].addresses.len(), by_name), (0, vec!["abroad"]));
+    assert_eq!(
+        said(carrier, "addresses: []"),
+        "siprack.yaml:10:39: trunks.1.addresses: is empty, and there is no destination; \
+         a trunk is known by its addresses, or called at its destination"
+    );
+    assert_eq!(
+        said(carrier, "destination: \"1001@carrier.example\""),
+        "siprack.yaml:10:41: trunks.1.destination: `1001@carrier.example` is no destination of a trunk (a user or headers \
+         stand in it); write a host such as carrier.example, carrier.example:5080 or sip:carrier.example;transport=tcp, \
+         or request-uri"
+    );
+    assert_eq!(
+        said(carrier, "destination: \"carrier.example;transport=tcp\""),
+        "siprack.yaml:10:41: trunks.1.destination: no listener serves `tcp`; \
+         name another transport, or none: then the DNS chooses among those that are served"
+    );
+    assert_eq!(
+        said(carrier, "destination: Rack.test"),
+        "siprack.yaml:10:41: trunks.1.destination: `rack.test` is this rack itself; \
+         calls would come back: write the carrier's host"
+    );
+    assert_eq!(
+        said(carrier, "destination: request-uri"),
+        "siprack.yaml:13:46: routes.1.trunk: `abroad` goes where the Request-URI says, and here that is this rack; \
+         use it in a route of `domain: foreign`"
+    );
+}
+
+#[test]
+fn the_dns_is_asked_within_bounds() {
+    let dns = |text: &str| said("name: test\n", &format!("name: test\ndns: {{ {text} }}\n"));
+    assert_eq!(
+        dns("timeout_ms: 5"),
+        "siprack.yaml:2:20: dns.timeout_ms: 5 is out of range; use 50 to 10000 (1500 is usual)"
+    );
+    assert_eq!(dns("attempts: 0"), "siprack.yaml:2:18: dns.attempts: 0 is out of range; use 1 to 5 (2 is usual)");
+    assert!(dns("servers: [\"192.0.2.53\"]").contains("write address:port"), "a port is needed");
+    assert!(dns("servers: [\"0.0.0.0:53\"]").contains("0.0.0.0:53 is no name server"));
 }
 
 #[test]

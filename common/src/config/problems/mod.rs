@@ -1,6 +1,7 @@
 //! What types cannot say about a rack: names that must exist, numbers that must differ, ports that clash. Called by
 //! `load`, and by `siprack check`.
 
+mod names;
 mod served;
 mod servers;
 
@@ -69,6 +70,8 @@ impl Rack {
         }
         check.trunks();
         check.routes();
+        check.destinations();
+        check.dns();
         check.tuning();
         check.found
     }

@@ -136,10 +136,10 @@ impl Check<'_> {
                 "give every trunk a name of its own",
             );
             self.unless(
-                !trunk.addresses.is_empty(),
+                !trunk.addresses.is_empty() || trunk.destination.is_some(),
                 at("addresses"),
-                "is empty",
-                "a trunk is known by at least one address",
+                "is empty, and there is no destination",
+                "a trunk is known by its addresses, or called at its destination",
             );
             for (j, address) in trunk.addresses.iter().enumerate() {
                 let earlier = rack.trunks[..i].iter().find(|t| t.addresses.contains(address));

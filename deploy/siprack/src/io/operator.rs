@@ -8,6 +8,7 @@ use crate::args::{Asking, Check, Explain, Registrations, Subscriber, Try};
 use crate::failure::{Failure, exit};
 use crate::readiness::{Report, columns};
 use crate::{explanation, try_plan};
+use common::config::Rack;
 use serde_json::{Value, json};
 
 /// Rows of one page of the API.
@@ -36,7 +37,10 @@ pub fn check(args: &Check) -> Result<u8, Failure> {
                 rack.trunks.len(),
                 rack.routes.len()
             );
-            print(&if args.json { pretty(&json!({ "ok": true, "problems": [] })) } else { text })
+            let warnings = warnings(&rack);
+            let said = warnings.iter().map(|w| format!("\n{file}: warning: {w}")).collect::<String>();
+            let json = json!({ "ok": true, "problems": [], "warnings": warnings });
+            print(&if args.json { pretty(&json) } else { text + &said })
         }
         Err(failure) if args.json => {
             let problems: Vec<&str> = failure.message.lines().collect();
@@ -44,6 +48,23 @@ pub fn check(args: &Check) -> Result<u8, Failure> {
             Ok(failure.code)
         }
         Err(failure) => Err(failure),
+    }
+}
+
+/// What is no mistake in the rack file, but will not work on this host.
+fn warnings(rack: &Rack) -> Vec<String> {
+    let knows_a_server = || {
+        let text = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+        text.lines().any(|line| line.split_whitespace().next() == Some("nameserver"))
+    };
+    let mut named = rack.trunks_by_name();
+    match named.next() {
+        Some(trunk) if rack.dns.servers.is_empty() && !knows_a_server() => vec![format!(
+            "trunk `{}` is called by name, but dns.servers is empty and this host's /etc/resolv.conf names no name server; \
+             add dns: {{ servers: [\"address:53\"] }}",
+            trunk.name
+        )],
+        _ => Vec::new(),
     }
 }
 

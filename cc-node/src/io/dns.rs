@@ -7,9 +7,7 @@ use common::config::Dns;
 use common::io::poll::Waker;
 use common::time::Duration;
 use hickory_resolver::TokioResolver;
-use hickory_resolver::config::{
-    ConnectionConfig, NameServerConfig, ResolverConfig, ResolverOpts, ServerOrderingStrategy,
-};
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig, ResolverOpts};
 use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
@@ -18,6 +16,7 @@ use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use hickory_resolver::system_conf::read_system_conf;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::SyncSender;
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -51,34 +50,23 @@ pub struct AnswerTo {
 
 /// Answers until the workers are gone.
 pub async fn run(config: Dns, mut questions: Receiver<Asked>, workers: Vec<AnswerTo>) {
-    let resolver = match open(&config) {
-        Ok(resolver) => Some(resolver),
-        Err(error) => {
-            tracing::warn!(%error, "no name server is known: host names lead nowhere; set dns.servers");
-            None
-        }
-    };
+    let servers = NameServers::open(&config).unwrap_or_else(|error| {
+        tracing::warn!(%error, "no name server is known: host names lead nowhere; set dns.servers");
+        NameServers::none()
+    });
+    let servers = Arc::new(servers);
     let (in_flight, workers) = (Arc::new(Semaphore::new(IN_FLIGHT)), Arc::new(workers));
     while let Some(asked) = questions.recv().await {
         let Ok(permit) = in_flight.clone().acquire_owned().await else { return };
-        let (resolver, workers, patience) = (resolver.clone(), workers.clone(), config.patience());
-        tokio::spawn(async move { one(resolver, asked, patience, &workers, permit).await });
+        let (servers, workers) = (servers.clone(), workers.clone());
+        tokio::spawn(async move { one(&servers, asked, &workers, permit).await });
     }
 }
 
 /// One question from hand-over to hand-over.
-async fn one(
-    resolver: Option<TokioResolver>,
-    asked: Asked,
-    patience: Duration,
-    workers: &[AnswerTo],
-    _permit: OwnedSemaphorePermit,
-) {
+async fn one(servers: &NameServers, asked: Asked, workers: &[AnswerTo], _permit: OwnedSemaphorePermit) {
     let Asked { worker, ask, question } = asked;
-    let answer = match resolver {
-        Some(resolver) => look_up(&resolver, &question, patience).await,
-        None => DnsAnswer::Failed(DnsFailure::ServerFailure),
-    };
+    let answer = servers.ask(&question).await;
     let Some(to) = workers.get(usize::from(worker)) else { return };
     if to.queue.try_send(Answered { ask, answer }).is_err() {
         tracing::error!(worker, "an answer of the DNS found no place at its worker");
@@ -86,21 +74,77 @@ async fn one(
     to.waker.wake();
 }
 
-async fn look_up(resolver: &TokioResolver, question: &Question, patience: Duration) -> DnsAnswer {
-    let kind = match question.kind {
+/// One resolver a name server: within one, the library lets a silent first server use up the time of all.
+struct NameServers {
+    each: Vec<TokioResolver>,
+    /// Which one is asked first: the one that answered last.
+    first: AtomicUsize,
+    timeout: Duration,
+    attempts: usize,
+}
+
+impl NameServers {
+    fn none() -> NameServers {
+        NameServers { each: Vec::new(), first: AtomicUsize::new(0), timeout: Duration::ZERO, attempts: 0 }
+    }
+
+    /// Those of the rack file, else those of this host.
+    fn open(config: &Dns) -> Result<NameServers, NetError> {
+        let (servers, mut options) = match config.servers.is_empty() {
+            false => (config.servers.iter().map(server).collect(), ResolverOpts::default()),
+            true => {
+                let (system, options) = read_system_conf()?;
+                (system.name_servers().to_vec(), options)
+            }
+        };
+        let timeout = Duration::from_millis(u64::from(config.timeout_ms));
+        options.timeout = timeout;
+        options.attempts = 0;
+        options.cache_size = 0;
+        options.max_active_requests = IN_FLIGHT;
+        let open = |server| {
+            let servers = ResolverConfig::from_name_servers(vec![server]);
+            let mut builder = TokioResolver::builder_with_config(servers, TokioRuntimeProvider::default());
+            *builder.options_mut() = options.clone();
+            builder.build()
+        };
+        let each = servers.into_iter().map(open).collect::<Result<Vec<_>, _>>()?;
+        Ok(NameServers { each, first: AtomicUsize::new(0), timeout, attempts: usize::from(config.attempts) })
+    }
+
+    /// Asks one name server after another, as often as `dns.attempts` says.
+    async fn ask(&self, question: &Question) -> DnsAnswer {
+        // With its dot a name is whole: no search list of the host is put behind it.
+        let Ok(name) = Name::from_ascii(format!("{}.", question.name)) else {
+            return DnsAnswer::NoSuchName { ttl_s: None };
+        };
+        let first = self.first.load(Ordering::Relaxed);
+        let mut answer = DnsAnswer::Failed(DnsFailure::ServerFailure);
+        for attempt in 0..self.attempts {
+            let at = first.wrapping_add(attempt);
+            let Some(server) = self.each.get(at % self.each.len().max(1)) else { break };
+            answer = match timeout(self.timeout, server.lookup(name.clone(), kind(question))).await {
+                Ok(Ok(lookup)) => found(&lookup, kind(question)),
+                Ok(Err(error)) => failed(question, &error),
+                Err(_) => DnsAnswer::Failed(DnsFailure::Timeout),
+            };
+            if !matches!(answer, DnsAnswer::Failed(_)) {
+                self.first.store(at % self.each.len(), Ordering::Relaxed);
+                return answer;
+            }
+        }
+        // The next question starts with those that this one did not come to.
+        self.first.store(first.wrapping_add(self.attempts) % self.each.len().max(1), Ordering::Relaxed);
+        answer
+    }
+}
+
+fn kind(question: &Question) -> RecordType {
+    match question.kind {
         Kind::Naptr => RecordType::NAPTR,
         Kind::Srv => RecordType::SRV,
         Kind::A => RecordType::A,
         Kind::Aaaa => RecordType::AAAA,
-    };
-    // With its dot a name is whole: no search list of the host is put behind it.
-    let Ok(name) = Name::from_ascii(format!("{}.", question.name)) else {
-        return DnsAnswer::NoSuchName { ttl_s: None };
-    };
-    match timeout(patience, resolver.lookup(name, kind)).await {
-        Ok(Ok(lookup)) => found(&lookup, kind),
-        Ok(Err(error)) => failed(question, &error),
-        Err(_) => DnsAnswer::Failed(DnsFailure::Timeout),
     }
 }
 
@@ -150,26 +194,6 @@ fn record(record: &Record) -> Option<DnsRecord> {
         _ => return None,
     };
     Some(DnsRecord { name: record.name.to_ascii(), ttl_s: record.ttl, data })
-}
-
-/// The name servers of the rack file, else those of this host.
-fn open(config: &Dns) -> Result<TokioResolver, NetError> {
-    let (servers, mut options) = match config.servers.is_empty() {
-        false => {
-            (ResolverConfig::from_name_servers(config.servers.iter().map(server).collect()), ResolverOpts::default())
-        }
-        true => read_system_conf()?,
-    };
-    options.timeout = Duration::from_millis(u64::from(config.timeout_ms));
-    // The library counts what follows the first attempt.
-    options.attempts = usize::from(config.attempts.saturating_sub(1));
-    options.cache_size = 0;
-    options.num_concurrent_reqs = 1;
-    options.max_active_requests = IN_FLIGHT;
-    options.server_ordering_strategy = ServerOrderingStrategy::UserProvidedOrder;
-    let mut builder = TokioResolver::builder_with_config(servers, TokioRuntimeProvider::default());
-    *builder.options_mut() = options;
-    builder.build()
 }
 
 fn server(address: &SocketAddr) -> NameServerConfig {

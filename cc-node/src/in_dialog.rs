@@ -67,15 +67,16 @@ impl InDialog {
     /// Whether the request comes from where that side is. Each side knows the other's tag, so a token alone does not
     /// say which of the two asks: only a request from its own side may touch what this node knows of the call.
     pub fn is_from_its_side(&self, station: &Station, calls: &Calls, known: &[CallRef], source: &Flow) -> bool {
-        match self.near() {
+        let by_token = match self.near() {
             Peer::Trunk(id) => {
                 station.rack.trunk(id).is_some_and(|t| t.addresses.iter().any(|a| a.ip == source.remote.ip()))
-                    || has_seen(calls, known, self.sender, source.remote)
             }
             Peer::Flow(flow) | Peer::Direct(flow) => {
                 flow.remote.ip().to_canonical() == source.remote.ip().to_canonical()
             }
-        }
+        };
+        // A proxy on the way of the INVITE that did not stay on it: its Contact is where the side is.
+        by_token || has_seen(calls, known, self.sender, source.remote)
     }
 
     fn far(&self) -> (Side, Peer) {

@@ -6,6 +6,7 @@
 mod calls;
 mod deaths;
 mod faults;
+mod names;
 mod nat;
 mod registration;
 

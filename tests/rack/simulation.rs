@@ -2,6 +2,7 @@
 //! same moment act in a fixed order.
 
 use crate::chance::Chance;
+use crate::hosts::dns::DnsHost;
 use crate::hosts::load_manager::{LmOut, LoadManagerHost};
 use crate::hosts::location::{LocationHost, StreamEvent};
 use crate::hosts::node::{NodeHost, Out};
@@ -38,6 +39,7 @@ pub struct Simulation {
     lm: LoadManagerHost,
     nodes: Vec<NodeHost>,
     location: LocationHost,
+    dns: DnsHost,
     phones: Vec<PhoneHost>,
     boots: u64,
     cdrs: Vec<(Time, NodeId, Cdr)>,
@@ -61,6 +63,7 @@ impl Simulation {
             network: Network::new(Conditions::CLEAN),
             lm: LoadManagerHost::new(rack.clone(), keys.clone()),
             location: LocationHost::new((*keys).clone(), ids, HistoryId(42)),
+            dns: DnsHost::new(),
             rack,
             keys,
             nodes,
@@ -126,6 +129,7 @@ impl Simulation {
         let boot = self.nodes[n].boot();
         self.nodes[n].kill();
         self.location.disconnect(id);
+        self.dns.forget(id);
         self.note(format!("node {id} is killed"));
         if let (true, Some(boot)) = (agent, boot) {
             let now = self.now;
@@ -239,6 +243,11 @@ impl Simulation {
         &self.lm
     }
 
+    /// The name server: its zone and its faults.
+    pub fn dns(&mut self) -> &mut DnsHost {
+        &mut self.dns
+    }
+
     pub fn location(&self) -> &LocationHost {
         &self.location
     }
@@ -268,7 +277,7 @@ impl Simulation {
     fn next_due(&self) -> Option<Time> {
         let nodes = self.nodes.iter().filter_map(NodeHost::next_due);
         let phones = self.phones.iter().filter_map(|p| p.phone.next_due());
-        let others = [self.network.next_arrival(), self.lm.next_due(), self.location.next_due()];
+        let others = [self.network.next_arrival(), self.lm.next_due(), self.location.next_due(), self.dns.next_due()];
         nodes.chain(phones).chain(others.into_iter().flatten()).min()
     }
 
@@ -280,6 +289,12 @@ impl Simulation {
         }
         for (node, event) in self.location.tick(now, wall) {
             self.stream(now, wall, node, event);
+        }
+        for (node, ask, answer) in self.dns.tick(now) {
+            if let Some(n) = self.nodes.iter().position(|host| host.id() == node) {
+                let out = self.nodes[n].dns(now, wall, ask, answer, &mut self.location);
+                self.node_out(n, out);
+            }
         }
         if self.lm.next_due().is_some_and(|at| at <= now) {
             let out = self.lm.tick(now);
@@ -360,6 +375,7 @@ impl Simulation {
                     let to = self.lm.control_address();
                     self.network.send(self.now, &mut self.chance, Datagram { from: control, to, bytes }, false);
                 }
+                Out::Dns { ask, question } => self.dns.ask(self.now, self.nodes[n].id(), ask, question),
                 Out::Cdr(cdr) => self.cdrs.push((self.now, self.nodes[n].id(), *cdr)),
             }
         }

@@ -1,5 +1,6 @@
 //! What is to be located: the TARGET of RFC 3263 §4, with the port and the transport that a URI names.
 
+use common::config::TrunkServer;
 use common::ids::Transport;
 use common::sip::{Scheme, SipUri};
 use std::net::IpAddr;
@@ -40,9 +41,14 @@ impl Destination {
         Destination { host: bare(maddr.unwrap_or(uri.host)), port: uri.port, transport, secure }
     }
 
-    /// A host (name or IP literal) without URI around it.
+    /// A host (name or IP literal) without URI around it, such as the sent-by of a Via (RFC 3263 §5).
     pub fn host(host: &str, port: Option<u16>, transport: Option<Transport>) -> Destination {
         Destination { host: bare(host), port, transport: transport.map_or(Asked::Any, Asked::This), secure: false }
+    }
+
+    /// The server that a trunk's `destination` names.
+    pub fn trunk(server: &TrunkServer) -> Destination {
+        Destination { secure: server.secure, ..Destination::host(&server.host, server.port, server.transport) }
     }
 
     /// The address, if the host is one.
@@ -78,6 +84,7 @@ fn bare(host: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use common::config::TrunkDestination;
 
     fn of(uri: &str) -> (String, Option<u16>, Asked, bool) {
         let d = Destination::of(&SipUri::parse(uri).unwrap());
@@ -90,6 +97,16 @@ mod tests {
         assert_eq!(of("sip:a@example.com:5070;maddr=192.0.2.9").0, "192.0.2.9");
         assert_eq!(of("sip:a@example.com;maddr=").0, "example.com");
         assert_eq!(of("sip:[2001:db8::1]:5080"), ("2001:db8::1".into(), Some(5080), Asked::Any, false));
+    }
+
+    #[test]
+    fn a_trunk_is_located_as_its_uri_would_be() {
+        for text in
+            ["sips:carrier.example;transport=tcp", "sip:carrier.example:5080", "sip:[2001:db8::1];transport=udp"]
+        {
+            let Ok(TrunkDestination::Server(server)) = text.parse() else { panic!("{text}") };
+            assert_eq!(Destination::trunk(&server), Destination::of(&SipUri::parse(text).unwrap()));
+        }
     }
 
     #[test]

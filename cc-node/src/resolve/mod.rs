@@ -284,7 +284,7 @@ impl Asking<'_> {
         let Some(ask) = self.cache.ask(self.now, question) else { return Read::Failed(DnsFailure::Full) };
         self.out.push(Effect::Dns { ask, question: question.clone() });
         // An expired answer may do at once.
-        self.cache.read(self.now, question, self.impatient).map_or(Read::Open, |(read, _)| read)
+        self.cached(question).unwrap_or(Read::Open)
     }
 }
 

@@ -45,9 +45,7 @@ fn words(route: &Route, trunk: &Trunk, user: &str) -> String {
 /// The server that is looked up for calls to this trunk, if it is known by a name.
 pub fn server(trunk: &Trunk) -> Option<Destination> {
     match trunk.destination.as_ref()? {
-        TrunkDestination::Server(TrunkServer { host, port, transport, secure }) => {
-            Some(Destination { secure: *secure, ..Destination::host(host, *port, *transport) })
-        }
+        TrunkDestination::Server(server) => Some(Destination::trunk(server)),
         TrunkDestination::RequestUri => None,
     }
 }

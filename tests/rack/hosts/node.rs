@@ -4,6 +4,7 @@
 use crate::hosts::location::{LocationHost, StreamEvent};
 use crate::network::Datagram;
 use bytes::Bytes;
+use cc_node::dns::{DnsAnswer, DnsAsk, Question};
 use cc_node::effect::{Cdr, Effect, Input};
 use cc_node::heartbeat::{Facts, Heart, HeartSetup};
 use cc_node::location::{Client, ClientEffect, ClientSetup, LocalView, Replica, Writer};
@@ -33,6 +34,11 @@ pub enum Out {
     /// A datagram for the load manager's control port.
     Control(Bytes),
     Cdr(Box<Cdr>),
+    /// A question to the name server.
+    Dns {
+        ask: DnsAsk,
+        question: Question,
+    },
 }
 
 pub struct NodeHost {
@@ -171,6 +177,18 @@ impl NodeHost {
         self.client_effects(now, wall, effects, location)
     }
 
+    /// What the name server said.
+    pub fn dns(
+        &mut self,
+        now: Time,
+        wall: WallMillis,
+        ask: DnsAsk,
+        answer: DnsAnswer,
+        location: &mut LocationHost,
+    ) -> Vec<Out> {
+        self.drive(now, wall, Some(Input::Dns { ask, answer }), location)
+    }
+
     pub fn tick(&mut self, now: Time, wall: WallMillis, location: &mut LocationHost) -> Vec<Out> {
         let mut out = self.drive(now, wall, None, location);
         let Some(alive) = &mut self.alive else { return out };
@@ -255,7 +273,8 @@ impl NodeHost {
                     }
                 }
                 Effect::Cdr(cdr) => out.push(Out::Cdr(Box::new(cdr))),
-                Effect::Journal(_) | Effect::Dns { .. } => {}
+                Effect::Dns { ask, question } => out.push(Out::Dns { ask, question }),
+                Effect::Journal(_) => {}
             }
         }
         out.extend(self.client_effects(now, wall, asks, location));

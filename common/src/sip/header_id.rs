@@ -14,15 +14,8 @@ macro_rules! headers {
             /// Every header that has a number.
             pub const KNOWN: &[HeaderId] = &[$(HeaderId::$id),+];
 
-            /// From the name on the wire, long or compact, in any case.
-            pub fn of(name: &[u8]) -> HeaderId {
-                $(
-                    if name.eq_ignore_ascii_case($name.as_bytes()) $(|| name.eq_ignore_ascii_case($other.as_bytes()))* {
-                        return HeaderId::$id;
-                    }
-                )+
-                HeaderId::Other
-            }
+            /// Every name on the wire, long or compact, with its number.
+            const NAMES: &[(&str, HeaderId)] = &[$(($name, HeaderId::$id), $(($other, HeaderId::$id),)*)+];
 
             /// The long form as RFC 3261 writes it; `Other` has none of its own.
             pub fn name(self) -> &'static str {
@@ -126,7 +119,48 @@ headers! {
     Warning "Warning" List,
 }
 
+/// Places of the table of names; a power of two, four times the names.
+const PLACES: usize = 512;
+
+/// Where a name is looked for first, by its length and its outer letters in any case.
+const fn place(name: &[u8]) -> usize {
+    let (first, last) = (name[0] | 0x20, name[name.len() - 1] | 0x20);
+    let middle = name[name.len() / 2] | 0x20;
+    (first as usize * 31 + last as usize * 7 + middle as usize * 73 + name.len() * 129) % PLACES
+}
+
+/// Numbers in `NAMES` plus one, by place; a name that finds its place taken stands in the next free one.
+const TABLE: [u8; PLACES] = {
+    let mut table = [0; PLACES];
+    let mut at = 0;
+    while at < HeaderId::NAMES.len() {
+        let mut to = place(HeaderId::NAMES[at].0.as_bytes());
+        while table[to] != 0 {
+            to = (to + 1) % PLACES;
+        }
+        table[to] = at as u8 + 1;
+        at += 1;
+    }
+    table
+};
+
 impl HeaderId {
+    /// From the name on the wire, long or compact, in any case.
+    pub fn of(name: &[u8]) -> HeaderId {
+        if name.is_empty() {
+            return HeaderId::Other;
+        }
+        let mut at = place(name);
+        while let Some(number) = TABLE[at].checked_sub(1) {
+            let (known, id) = HeaderId::NAMES[usize::from(number)];
+            if name.eq_ignore_ascii_case(known.as_bytes()) {
+                return id;
+            }
+            at = (at + 1) % PLACES;
+        }
+        HeaderId::Other
+    }
+
     /// Whether the value is a comma list of values, each as good as a line of its own.
     pub fn is_list(self) -> bool {
         self.shape() == Shape::List
@@ -149,6 +183,9 @@ mod tests {
         assert_eq!(HeaderId::of(b"I"), HeaderId::CallId);
         assert_eq!(HeaderId::of(b"X-Odd"), HeaderId::Other);
         assert_eq!(HeaderId::of(b""), HeaderId::Other);
+        for (name, id) in HeaderId::NAMES {
+            assert_eq!(HeaderId::of(name.to_ascii_uppercase().as_bytes()), *id);
+        }
         for id in HeaderId::KNOWN {
             assert_eq!(HeaderId::of(id.name().as_bytes()), *id);
         }

@@ -1,13 +1,46 @@
 //! The smallest pieces of RFC 3261 §25: white space, tokens, header lines with folding, comma lists, quoted strings.
 //! `scan` and `message` walk lines by the same function, so they cannot disagree on where a header ends.
 
-use memchr::memchr;
+use memchr::{memchr, memchr2, memchr3};
 use std::borrow::Cow;
 use std::ops::Range;
 
+/// What an octet may be part of, one bit each: a look-up for every octet of every message.
+const SPACE: u8 = 1;
+const TOKEN: u8 = 2;
+const HOST: u8 = 4;
+const NOT_IN_URI: u8 = 8;
+
+const CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut at = 0;
+    while at < 256 {
+        let b = at as u8;
+        let word = b.is_ascii_alphanumeric();
+        if matches!(b, b' ' | b'\t' | b'\r' | b'\n') {
+            classes[at] |= SPACE;
+        }
+        if word || matches!(b, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~') {
+            classes[at] |= TOKEN;
+        }
+        if word || matches!(b, b'-' | b'.' | b'_') {
+            classes[at] |= HOST;
+        }
+        if b <= b' ' || b == 0x7f || matches!(b, b'<' | b'>' | b'"') {
+            classes[at] |= NOT_IN_URI;
+        }
+        at += 1;
+    }
+    classes
+};
+
+fn is(b: u8, class: u8) -> bool {
+    CLASSES[usize::from(b)] & class != 0
+}
+
 /// Linear white space, folding included.
 pub(crate) fn is_space(b: u8) -> bool {
-    matches!(b, b' ' | b'\t' | b'\r' | b'\n')
+    is(b, SPACE)
 }
 
 /// Without linear white space at both ends.
@@ -17,7 +50,12 @@ pub(crate) fn trim(v: &[u8]) -> &[u8] {
 }
 
 pub(crate) fn trim_text(v: &str) -> &str {
-    v.trim_matches([' ', '\t', '\r', '\n'])
+    let octets = v.as_bytes();
+    // Mostly there is nothing to trim.
+    match octets {
+        [first, .., last] if !is_space(*first) && !is_space(*last) => v,
+        _ => &v[trimmed(octets, 0..octets.len())],
+    }
 }
 
 /// The part of `range` without white space at its ends; an empty range at its start if there is nothing else.
@@ -28,13 +66,25 @@ pub(crate) fn trimmed(v: &[u8], range: Range<usize>) -> Range<usize> {
     range.start + first..range.start + last + 1
 }
 
-/// `token` of RFC 3261 §25.1.
-pub(crate) fn is_token(v: &[u8]) -> bool {
-    !v.is_empty() && v.iter().all(|b| is_token_octet(*b))
+/// Both sides of the first such octet (ASCII).
+pub(crate) fn split_at(text: &str, octet: u8) -> Option<(&str, &str)> {
+    let at = memchr(octet, text.as_bytes())?;
+    Some((&text[..at], &text[at + 1..]))
 }
 
-fn is_token_octet(b: u8) -> bool {
-    b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~')
+/// `token` of RFC 3261 §25.1.
+pub(crate) fn is_token(v: &[u8]) -> bool {
+    !v.is_empty() && v.iter().all(|b| is(*b, TOKEN))
+}
+
+/// Letters, digits, `-` and `.`; the underscore is no host name's, but names with it are in use.
+pub(crate) fn is_host_name(v: &[u8]) -> bool {
+    !v.is_empty() && v.iter().all(|b| is(*b, HOST))
+}
+
+/// Whether an octet stands there that no URI has: white space, a control character, a quote, an angle bracket.
+pub(crate) fn is_outside_uri(v: &[u8]) -> bool {
+    v.iter().any(|b| is(*b, NOT_IN_URI))
 }
 
 /// 1*DIGIT, saturating at `u64::MAX`; `None` for anything else (signs and spaces too).
@@ -132,6 +182,10 @@ impl Iterator for Values<'_> {
 }
 
 fn value_end(text: &[u8], from: usize) -> usize {
+    // Most headers hold one value.
+    if memchr(b',', &text[from..]).is_none() {
+        return text.len();
+    }
     let (mut quoted, mut angle, mut at) = (false, false, from);
     while at < text.len() {
         match text[at] {
@@ -149,17 +203,33 @@ fn value_end(text: &[u8], from: usize) -> usize {
 
 /// The first `wanted` outside quoted strings, from `from` on; an error if a quoted string does not end.
 pub(crate) fn find_unquoted(text: &[u8], from: usize, wanted: &[u8]) -> Result<Option<usize>, Unbalanced> {
-    let (mut quoted, mut at) = (false, from);
-    while at < text.len() {
-        match text[at] {
-            b'\\' if quoted => at += 1,
-            b'"' => quoted = !quoted,
-            b if !quoted && wanted.contains(&b) => return Ok(Some(at)),
-            _ => {}
+    let mut at = from;
+    loop {
+        let rest = text.get(at..).unwrap_or_default();
+        let found = match *wanted {
+            [] => memchr(b'"', rest),
+            [one] => memchr2(b'"', one, rest),
+            [one, two] => memchr3(b'"', one, two, rest),
+            _ => rest.iter().position(|b| *b == b'"' || wanted.contains(b)),
+        };
+        let Some(found) = found else { return Ok(None) };
+        if text[at + found] != b'"' {
+            return Ok(Some(at + found));
         }
-        at += 1;
+        at = quote_end(text, at + found + 1).ok_or(Unbalanced)? + 1;
     }
-    if quoted { Err(Unbalanced) } else { Ok(None) }
+}
+
+/// Where the quoted string ends whose first octet stands at `from`.
+fn quote_end(text: &[u8], from: usize) -> Option<usize> {
+    let mut at = from;
+    loop {
+        at += memchr2(b'"', b'\\', text.get(at..)?)?;
+        if text[at] == b'"' {
+            return Some(at);
+        }
+        at += 2;
+    }
 }
 
 /// A quoted string that does not end.

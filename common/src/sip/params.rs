@@ -50,7 +50,7 @@ impl<'a> Params<'a> {
 
 /// Name and value of one segment, trimmed.
 pub(crate) fn split(segment: &str) -> (&str, Option<&str>) {
-    match segment.split_once('=') {
+    match lex::split_at(segment, b'=') {
         Some((name, value)) => (lex::trim_text(name), Some(lex::trim_text(value))),
         None => (lex::trim_text(segment), None),
     }

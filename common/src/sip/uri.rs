@@ -41,7 +41,11 @@ pub enum Uri<'a> {
 impl<'a> Uri<'a> {
     pub fn parse(text: &'a str) -> Result<Uri<'a>, ParseError> {
         check_octets(text)?;
-        let (scheme, rest) = text.split_once(':').ok_or(ParseError::Uri("no scheme"))?;
+        // By far the most.
+        if let Some(rest) = text.strip_prefix("sip:") {
+            return SipUri::after_scheme(Scheme::Sip, rest).map(Uri::Sip);
+        }
+        let (scheme, rest) = lex::split_at(text, b':').ok_or(ParseError::Uri("no scheme"))?;
         let letter = scheme.starts_with(|c: char| c.is_ascii_alphabetic());
         if !letter || !scheme.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.')) {
             return Err(ParseError::Uri("the scheme is not a word"));
@@ -119,14 +123,14 @@ impl<'a> SipUri<'a> {
 
     fn after_scheme(scheme: Scheme, rest: &'a str) -> Result<SipUri<'a>, ParseError> {
         // A user part may hold `;`, `?` and `,`; behind the `@` none may stand unescaped, so there is exactly one.
-        let (userinfo, rest) = match rest.split_once('@') {
+        let (userinfo, rest) = match lex::split_at(rest, b'@') {
             Some((userinfo, rest)) => (Some(userinfo), rest),
             None => (None, rest),
         };
-        if rest.contains('@') {
+        if memchr::memchr(b'@', rest.as_bytes()).is_some() {
             return Err(ParseError::Uri("more than one @"));
         }
-        let (user, password) = match userinfo.map(|u| (u, u.split_once(':'))) {
+        let (user, password) = match userinfo.map(|u| (u, lex::split_at(u, b':'))) {
             None => (None, None),
             Some((_, Some((user, password)))) => (Some(user), Some(password)),
             Some((user, None)) => (Some(user), None),
@@ -134,11 +138,11 @@ impl<'a> SipUri<'a> {
         if user == Some("") {
             return Err(ParseError::Uri("an @ without a user"));
         }
-        let (rest, headers) = match rest.split_once('?') {
+        let (rest, headers) = match lex::split_at(rest, b'?') {
             Some((rest, headers)) => (rest, Some(headers)),
             None => (rest, None),
         };
-        let (hostport, params) = rest.split_once(';').unwrap_or((rest, ""));
+        let (hostport, params) = lex::split_at(rest, b';').unwrap_or((rest, ""));
         let (host, port) = host_port(hostport)?;
         Ok(SipUri { scheme, user, password, host, port, params: Params::of(params), headers })
     }
@@ -215,8 +219,7 @@ impl fmt::Display for SipUri<'_> {
 }
 
 fn check_octets(text: &str) -> Result<(), ParseError> {
-    let forbidden = |b: u8| b <= b' ' || b == 0x7f || matches!(b, b'<' | b'>' | b'"');
-    match text.bytes().any(forbidden) {
+    match lex::is_outside_uri(text.as_bytes()) {
         true => Err(ParseError::Uri("white space, a control character, a quote or an angle bracket in it")),
         false => Ok(()),
     }
@@ -225,8 +228,10 @@ fn check_octets(text: &str) -> Result<(), ParseError> {
 /// `host`, `host:port`, `[v6]`, `[v6]:port`. The host keeps its brackets.
 pub(super) fn host_port(text: &str) -> Result<(&str, Option<u16>), ParseError> {
     let end = match text.starts_with('[') {
-        true => text.find(']').map(|at| at + 1).ok_or(ParseError::Uri("no ] ends the IPv6 address"))?,
-        false => text.find(':').unwrap_or(text.len()),
+        true => memchr::memchr(b']', text.as_bytes())
+            .map(|at| at + 1)
+            .ok_or(ParseError::Uri("no ] ends the IPv6 address"))?,
+        false => memchr::memchr(b':', text.as_bytes()).unwrap_or(text.len()),
     };
     let (host, rest) = (&text[..end], &text[end..]);
     let host = lex::trim_text(host);
@@ -247,8 +252,7 @@ pub(super) fn host_port(text: &str) -> Result<(&str, Option<u16>), ParseError> {
 fn is_host(host: &str) -> bool {
     match host.strip_prefix('[') {
         Some(rest) => rest.strip_suffix(']').is_some_and(|v6| v6.parse::<Ipv6Addr>().is_ok()),
-        // The underscore is no host name's, but names with it are in use.
-        None => !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_')),
+        None => lex::is_host_name(host.as_bytes()),
     }
 }
 

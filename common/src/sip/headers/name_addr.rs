@@ -51,11 +51,11 @@ fn read(raw: &str) -> Result<NameAddr<'_>, &'static str> {
         return addr_spec(raw, mark);
     };
     let display = lex::trim_text(&raw[..open]);
-    let stray = display.contains(['"', ',']) && !lex::is_quoted_string(display);
+    let stray = memchr::memchr2(b'"', b',', display.as_bytes()).is_some() && !lex::is_quoted_string(display);
     if stray {
         return Err("the display name is neither words nor one quoted string");
     }
-    let close = open + raw[open..].find('>').ok_or("no > ends the URI")?;
+    let close = open + memchr::memchr(b'>', &octets[open..]).ok_or("no > ends the URI")?;
     let uri_text = &raw[open + 1..close];
     check(uri_text)?;
     let rest = lex::trim_text(&raw[close + 1..]);

@@ -25,7 +25,7 @@ impl<'a> Via<'a> {
     /// One value, not a comma list.
     pub fn parse(raw: &'a str) -> Result<Via<'a>, ParseError> {
         let raw = lex::trim_text(raw);
-        let (head, params) = match raw.split_once(';') {
+        let (head, params) = match lex::split_at(raw, b';') {
             Some((head, params)) => (head, Params::of(params)),
             None => (raw, Params::default()),
         };
@@ -36,13 +36,9 @@ impl<'a> Via<'a> {
         if lex::find_unquoted(params.as_str().as_bytes(), 0, b"").is_err() {
             return Err(wrong("a quoted string does not end"));
         }
-        let mut parts = head.splitn(3, '/').map(lex::trim_text);
-        let (name, version, rest) = (parts.next(), parts.next(), parts.next());
-        if !name.is_some_and(|n| n.eq_ignore_ascii_case("SIP")) || version != Some("2.0") {
-            return Err(wrong("it does not begin with SIP/2.0/"));
-        }
-        let rest = rest.unwrap_or_default();
-        let (transport, sent_by) = rest.split_once([' ', '\t', '\r', '\n']).ok_or(wrong("no sent-by"))?;
+        let rest = behind_version(head).ok_or(wrong("it does not begin with SIP/2.0/"))?;
+        let blank = rest.bytes().position(lex::is_space).ok_or(wrong("no sent-by"))?;
+        let (transport, sent_by) = rest.split_at(blank);
         if !lex::is_token(transport.as_bytes()) {
             return Err(wrong("the transport is not a word"));
         }
@@ -103,7 +99,7 @@ impl<'a> Via<'a> {
         if !needed && !self.params.has("received") {
             return None;
         }
-        let (head, _) = self.raw.split_once(';').unwrap_or((self.raw, ""));
+        let (head, _) = lex::split_at(self.raw, b';').unwrap_or((self.raw, ""));
         let mut out = String::with_capacity(self.raw.len() + 48);
         out.push_str(head);
         for segment in self.params.segments() {
@@ -123,6 +119,17 @@ impl<'a> Via<'a> {
         }
         Some(out)
     }
+}
+
+/// What stands behind `SIP/2.0/`, in which white space may stand; trimmed.
+fn behind_version(head: &str) -> Option<&str> {
+    if let Some(rest) = head.strip_prefix("SIP/2.0/") {
+        return Some(lex::trim_text(rest));
+    }
+    let (name, rest) = lex::split_at(head, b'/')?;
+    let (version, rest) = lex::split_at(rest, b'/')?;
+    let both = lex::trim_text(name).eq_ignore_ascii_case("SIP") && lex::trim_text(version) == "2.0";
+    both.then(|| lex::trim_text(rest))
 }
 
 #[cfg(test)]

@@ -59,6 +59,6 @@ fn sip_message_refused() {
     assert_eq!(error("OPTIONS sip:a SIP/2.0\r\nno colon\r\n\r\n"), ParseError::HeaderLine { at: 23 });
     assert_eq!(error("OPTIONS sip:a SIP/2.0\r\nA B: x\r\n\r\n"), ParseError::HeaderLine { at: 23 });
     assert_eq!(error("OPTIONS sip:a SIP/2.0\r\n folded: x\r\n\r\n"), ParseError::HeaderLine { at: 23 });
-    assert_eq!(error("OPTIONS sip:a SIP/2.0\r\nA: 1\r\n"), ParseError::NoEndOfHeaders);
+    assert_eq!(error("OPTIONS sip:a SIP/2.0\r\nA: 1\r\nB: 2"), ParseError::NoEndOfHeaders);
     assert_eq!(error("OPTIONS sip:a SIP/2.0\r\nA: 1\rRoute: x\r\n\r\n"), ParseError::BareCarriageReturn { at: 27 });
 }

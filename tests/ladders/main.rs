@@ -8,21 +8,29 @@ mod deaths;
 mod faults;
 mod names;
 mod nat;
+mod races;
 mod registration;
+mod rfc3665;
+mod seeds;
+mod stage;
 
 use common::time::Duration;
 use simulated_rack::simulation::{PhoneId, Simulation};
 use siprack::phone::{Event, Order, Pickup};
 
 /// Seeds of a test: as many fixed ones as `SIPRACK_FIXED_SEEDS` says (200), so that a run is the same everywhere, and
-/// `SIPRACK_NEW_SEEDS` (100) that nobody has run before.
+/// `SIPRACK_NEW_SEEDS` (100) that nobody has run before. A soak has four times as many.
 pub fn seeds() -> Vec<u64> {
+    seeds_of(800)
+}
+
+/// The same, with `soak` fixed ones in a soak.
+pub fn seeds_of(soak: u64) -> Vec<u64> {
     let count = |name: &str, default: u64| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default);
-    let soak = std::env::var("SIPRACK_SOAK").is_ok_and(|v| v == "yes");
-    let factor = if soak { 4 } else { 1 };
-    let fixed = 1..=count("SIPRACK_FIXED_SEEDS", 200) * factor;
+    let soaks = std::env::var("SIPRACK_SOAK").is_ok_and(|v| v == "yes");
+    let fixed = 1..=count("SIPRACK_FIXED_SEEDS", if soaks { soak } else { 200 });
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64);
-    let new = (0..count("SIPRACK_NEW_SEEDS", 100) * factor).map(|n| now.wrapping_add(n));
+    let new = (0..count("SIPRACK_NEW_SEEDS", if soaks { 400 } else { 100 })).map(|n| now.wrapping_add(n));
     fixed.chain(new).collect()
 }
 

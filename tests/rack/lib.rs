@@ -2,7 +2,7 @@
 //! virtual clock and one seed. Each simulated host has its own copy of everything it has heard; the network between
 //! them delays, loses (heartbeats too), doubles and reorders. The same seed gives the same run.
 //!
-//! Order: `chance` → `network`, `nat` → `hosts` → `simulation` → `checkers`.
+//! Order: `chance` → `network`, `nat` → `hosts` → `prepared` → `site` → `simulation` → `script` → `checkers`.
 
 pub mod chance;
 pub mod network;
@@ -11,6 +11,12 @@ pub mod nat;
 
 pub mod hosts;
 
+pub mod prepared;
+
+pub mod site;
+
 pub mod simulation;
+
+pub mod script;
 
 pub mod checkers;

@@ -20,6 +20,17 @@ pub struct Conditions {
 }
 
 impl Conditions {
+    /// Everything takes equally long, so that what is sent first arrives first: for ladders.
+    pub const STRAIGHT: Conditions =
+        Conditions { delay: (Duration::from_micros(250), Duration::from_micros(250)), ..Conditions::CLEAN };
+
+    /// A LAN that loses: of a message with its way through the rack and the answer every sixth is lost.
+    pub const LOSING: Conditions = Conditions { loss: 0.03, ..Conditions::CLEAN };
+    /// Every third datagram arrives twice.
+    pub const DOUBLING: Conditions = Conditions { duplication: 0.3, ..Conditions::CLEAN };
+    /// Every third datagram is late by up to 20 ms, which is far more than the way takes.
+    pub const REORDERING: Conditions = Conditions { reordering: 0.3, ..Conditions::CLEAN };
+
     /// A quiet LAN.
     pub const CLEAN: Conditions = Conditions {
         delay: (Duration::from_micros(200), Duration::from_micros(400)),
@@ -52,11 +63,21 @@ pub struct Network {
     sequence: u64,
     /// Hosts whose datagrams vanish, both ways: a pulled cable or a dead machine.
     cut: Vec<std::net::IpAddr>,
+    /// When SIP was lost.
+    losses: Vec<Time>,
 }
 
 impl Network {
     pub fn new(conditions: Conditions) -> Network {
-        Network { conditions, strike: None, sip_datagrams: 0, under_way: BTreeMap::new(), sequence: 0, cut: Vec::new() }
+        Network {
+            conditions,
+            strike: None,
+            sip_datagrams: 0,
+            under_way: BTreeMap::new(),
+            sequence: 0,
+            cut: Vec::new(),
+            losses: Vec::new(),
+        }
     }
 
     pub fn set_conditions(&mut self, conditions: Conditions) {
@@ -72,6 +93,11 @@ impl Network {
     /// How many datagrams with SIP were sent since the strike was set (or since the start).
     pub fn sip_datagrams(&self) -> u64 {
         self.sip_datagrams
+    }
+
+    /// How many datagrams with SIP were lost between these moments, inside and outside.
+    pub fn losses(&self, from: Time, to: Time) -> usize {
+        self.losses.iter().filter(|at| (from..=to).contains(*at)).count()
     }
 
     pub fn cut(&mut self, host: std::net::IpAddr) {
@@ -98,6 +124,9 @@ impl Network {
         }
         if self.cut.contains(&datagram.from.ip()) || self.cut.contains(&datagram.to.ip()) {
             copies = 0;
+        }
+        if copies == 0 && carries_sip {
+            self.losses.push(now);
         }
         for _ in 0..copies {
             let (low, high) = self.conditions.delay;

@@ -2,20 +2,25 @@
 //! same moment act in a fixed order.
 
 use crate::chance::Chance;
+use crate::hosts::actor::Actor;
 use crate::hosts::dns::DnsHost;
-use crate::hosts::load_manager::{LmOut, LoadManagerHost};
+use crate::hosts::load_manager::LoadManagerHost;
 use crate::hosts::location::{LocationHost, StreamEvent};
-use crate::hosts::node::{NodeHost, Out};
+use crate::hosts::node::NodeHost;
 use crate::hosts::phone::PhoneHost;
+use crate::hosts::relay::Relay;
 use crate::nat::Nat;
 use crate::network::{Conditions, Datagram, Network, Strike};
+use crate::prepared::Prepared;
+use crate::site::{Site, SiteOut, from_lm};
 use bytes::Bytes;
 use cc_node::effect::Cdr;
 use common::config::Rack;
-use common::ids::{BootId, HistoryId, NodeId};
+use common::ids::{BootId, NodeId};
 use common::keys::{Keys, RackKey};
-use common::location::{Aor, Command, Subscriber};
+use common::location::{Aor, Command};
 use common::time::{Duration, Time, WallMillis};
+use location_server::provisioning::digests::subscriber;
 use siprack::ladder::{Ladder, label};
 use siprack::phone::{Event, Order, Phone, Pickup, Settings};
 use std::collections::BTreeMap;
@@ -30,70 +35,93 @@ const WALL: u64 = 1_800_000_000_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PhoneId(pub usize);
 
+/// A SIP datagram between a VIP and the world, as the wire carried it.
+#[derive(Clone, Debug)]
+pub struct Carried {
+    pub at: Time,
+    pub from: SocketAddr,
+    pub to: SocketAddr,
+    pub bytes: Bytes,
+    /// False: the network lost it.
+    pub survived: bool,
+}
+
 pub struct Simulation {
-    now: Time,
-    chance: Chance,
+    pub(crate) now: Time,
+    pub(crate) chance: Chance,
     network: Network,
-    rack: Arc<Rack>,
-    keys: Arc<Keys>,
-    lm: LoadManagerHost,
-    nodes: Vec<NodeHost>,
-    location: LocationHost,
-    dns: DnsHost,
+    sites: Vec<Site>,
     phones: Vec<PhoneHost>,
+    pub(crate) actors: Vec<Actor>,
+    pub(crate) relays: Vec<Relay>,
     boots: u64,
     cdrs: Vec<(Time, NodeId, Cdr)>,
     ladder: Ladder,
-    /// Every SIP datagram between a phone and the VIP, as the wire carried it.
-    wire: Vec<(Time, SocketAddr, SocketAddr, Bytes)>,
+    wire: Vec<Carried>,
 }
 
 impl Simulation {
     /// Three nodes, one load manager, one location server with the phones 1001 to 1020, started and level.
     pub fn new(seed: u64) -> Simulation {
         let rack = Rack::from_yaml("rack.yaml", RACK).unwrap_or_else(|e| panic!("{e}"));
-        let rack = Arc::new(rack.expand());
-        let keys = Arc::new(Keys::derive(&RackKey([7; 32])));
-        let nodes: Vec<NodeHost> =
-            rack.cc_nodes.iter().map(|c| NodeHost::new(rack.clone(), keys.clone(), c.clone())).collect();
-        let ids = nodes.iter().map(NodeHost::id).collect();
-        let mut simulation = Simulation {
-            now: Time(1_000_000),
-            chance: Chance::new(seed),
-            network: Network::new(Conditions::CLEAN),
-            lm: LoadManagerHost::new(rack.clone(), keys.clone()),
-            location: LocationHost::new((*keys).clone(), ids, HistoryId(42)),
-            dns: DnsHost::new(),
-            rack,
-            keys,
-            nodes,
-            phones: Vec::new(),
-            boots: 1,
-            cdrs: Vec::new(),
-            ladder: Ladder::new(&[]),
-            wire: Vec::new(),
-        };
+        let site = Site::new(Arc::new(rack.expand()), Arc::new(Keys::derive(&RackKey([7; 32]))));
+        let mut simulation = Simulation::of(vec![site], seed);
         simulation.bring_up();
         simulation
     }
 
+    /// Racks that stand already, in which nobody dies: only SIP and the location log move.
+    pub fn steady(racks: &[&Prepared], seed: u64) -> Simulation {
+        let mut simulation = Simulation::of(Vec::new(), seed);
+        simulation.set_conditions(Conditions::STRAIGHT);
+        let (now, wall) = (simulation.now, simulation.wall());
+        simulation.sites = racks.iter().map(|prepared| Site::steady(prepared, now, wall)).collect();
+        let level = simulation.run_until(Duration::from_secs(10), Simulation::is_level);
+        assert!(level, "the replicas did not become level");
+        simulation
+    }
+
+    fn of(sites: Vec<Site>, seed: u64) -> Simulation {
+        Simulation {
+            now: Time(1_000_000),
+            chance: Chance::new(seed),
+            network: Network::new(Conditions::CLEAN),
+            sites,
+            phones: Vec::new(),
+            actors: Vec::new(),
+            relays: Vec::new(),
+            boots: 1,
+            cdrs: Vec::new(),
+            ladder: Ladder::new(&[]),
+            wire: Vec::new(),
+        }
+    }
+
     fn bring_up(&mut self) {
         let (now, wall) = (self.now, self.wall());
-        self.location.start(now, wall);
-        for user in 1001..=1020 {
-            let subscriber = subscriber(&user.to_string(), "rack.test", "secret");
-            self.location.command(now, wall, Command::PutSubscriber { subscriber, only_new: true });
-        }
+        self.sites[0].start_location(now, wall);
         self.start_lm();
-        for n in 0..self.nodes.len() {
+        for n in 0..self.nodes().len() {
             self.start_node(n);
         }
-        let started = self.run_until(Duration::from_secs(10), |s| s.lm.live().len() == s.nodes.len());
+        let started = self.run_until(Duration::from_secs(10), |s| s.lm().live().len() == s.nodes().len());
         assert!(started, "the rack did not start:\n{}", self.ladder);
+    }
+
+    /// Every replica is at its server's level.
+    fn is_level(&self) -> bool {
+        self.sites.iter().all(|site| {
+            let level = site.location.server().map(|server| server.store().level());
+            site.nodes.iter().all(|node| node.replica().map(|replica| replica.status().level) == level)
+        })
     }
 
     pub fn now(&self) -> Time {
         self.now
+    }
+
+    pub fn chance(&mut self) -> &mut Chance {
+        &mut self.chance
     }
 
     fn wall(&self) -> WallMillis {
@@ -108,6 +136,11 @@ impl Simulation {
         self.network.set_strike(strike);
     }
 
+    /// How many datagrams with SIP were lost between these moments.
+    pub fn losses(&self, from: Time, to: Time) -> usize {
+        self.network.losses(from, to)
+    }
+
     pub fn sip_datagrams(&self) -> u64 {
         self.network.sip_datagrams()
     }
@@ -119,48 +152,49 @@ impl Simulation {
 
     pub fn start_node(&mut self, n: usize) {
         let (boot, now) = (self.boot(), self.now);
-        self.nodes[n].start(now, boot);
-        self.note(format!("node {} starts", self.nodes[n].id()));
+        self.sites[0].nodes[n].start(now, boot);
+        self.note(format!("node {} starts", self.nodes()[n].id()));
     }
 
     /// kill -9; the agent, if it is there, says `stopped` at once.
     pub fn kill_node(&mut self, n: usize, agent: bool) {
-        let id = self.nodes[n].id();
-        let boot = self.nodes[n].boot();
-        self.nodes[n].kill();
-        self.location.disconnect(id);
-        self.dns.forget(id);
+        let site = &mut self.sites[0];
+        let id = site.nodes[n].id();
+        let boot = site.nodes[n].boot();
+        site.nodes[n].kill();
+        site.dns.forget(id);
+        site.location.disconnect(id);
         self.note(format!("node {id} is killed"));
         if let (true, Some(boot)) = (agent, boot) {
-            let now = self.now;
-            let out = self.lm.stopped(now, id, boot);
-            self.lm_out(out);
+            let out = self.sites[0].lm.stopped(self.now, id, boot);
+            self.carry_out(from_lm(out));
         }
     }
 
     pub fn start_lm(&mut self) {
         let (boot, now, nonce) = (self.boot(), self.now, self.chance.number());
-        self.lm.start(now, boot, nonce);
+        self.sites[0].lm.start(now, boot, nonce);
         self.note("the load manager starts".to_string());
     }
 
     pub fn kill_lm(&mut self) {
-        self.lm.kill();
+        self.sites[0].lm.kill();
         self.note("the load manager is killed".to_string());
     }
 
     pub fn start_location(&mut self) {
         let (now, wall) = (self.now, self.wall());
-        self.location.start(now, wall);
+        self.sites[0].location.start(now, wall);
         self.note("the location server starts".to_string());
     }
 
     pub fn kill_location(&mut self) {
         let (now, wall) = (self.now, self.wall());
-        let nodes = self.location.kill();
+        let nodes = self.sites[0].location.kill();
         self.note("the location server is killed".to_string());
         for node in nodes {
-            self.stream(now, wall, node, StreamEvent::Broken);
+            let out = self.sites[0].stream(now, wall, node, StreamEvent::Broken);
+            self.carry_out(out);
         }
     }
 
@@ -223,12 +257,38 @@ impl Simulation {
         &self.cdrs
     }
 
-    pub fn wire(&self) -> &[(Time, SocketAddr, SocketAddr, Bytes)] {
+    pub fn wire(&self) -> &[Carried] {
         &self.wire
     }
 
+    /// A subscriber, as the provisioning API makes one; every replica knows it when this returns.
+    pub fn provision(&mut self, site: usize, user: &str, domain: &str, password: &str) {
+        let (now, wall) = (self.now, self.wall());
+        let subscriber = subscriber(Aor::new(user, domain), password);
+        self.sites[site].location.command(now, wall, Command::PutSubscriber { subscriber, only_new: false });
+        self.run_for(Duration::from_millis(20));
+        assert!(self.is_level(), "the replicas did not become level");
+    }
+
+    pub(crate) fn wire_mut(&mut self) -> &mut Vec<Carried> {
+        &mut self.wire
+    }
+
     pub fn vip(&self) -> SocketAddr {
-        self.rack.listeners[0].socket_address()
+        self.sites[0].vip()
+    }
+
+    pub fn is_vip(&self, address: SocketAddr) -> bool {
+        self.sites.iter().any(|site| site.vip() == address)
+    }
+
+    /// The first rack's name server: its zone and its faults.
+    pub fn dns(&mut self) -> &mut DnsHost {
+        &mut self.sites[0].dns
+    }
+
+    pub fn sites(&self) -> &[Site] {
+        &self.sites
     }
 
     pub fn ladder(&self) -> &Ladder {
@@ -236,20 +296,15 @@ impl Simulation {
     }
 
     pub fn nodes(&self) -> &[NodeHost] {
-        &self.nodes
+        &self.sites[0].nodes
     }
 
     pub fn lm(&self) -> &LoadManagerHost {
-        &self.lm
-    }
-
-    /// The name server: its zone and its faults.
-    pub fn dns(&mut self) -> &mut DnsHost {
-        &mut self.dns
+        &self.sites[0].lm
     }
 
     pub fn location(&self) -> &LocationHost {
-        &self.location
+        &self.sites[0].location
     }
 
     pub fn note(&mut self, text: String) {
@@ -275,10 +330,10 @@ impl Simulation {
     }
 
     fn next_due(&self) -> Option<Time> {
-        let nodes = self.nodes.iter().filter_map(NodeHost::next_due);
+        let sites = self.sites.iter().filter_map(Site::next_due);
         let phones = self.phones.iter().filter_map(|p| p.phone.next_due());
-        let others = [self.network.next_arrival(), self.lm.next_due(), self.location.next_due(), self.dns.next_due()];
-        nodes.chain(phones).chain(others.into_iter().flatten()).min()
+        let actors = self.actors.iter().filter_map(Actor::next_due);
+        sites.chain(phones).chain(actors).chain(self.network.next_arrival()).min()
     }
 
     /// Everything that is due now, each host in its turn.
@@ -287,24 +342,9 @@ impl Simulation {
         while let Some(datagram) = self.network.arrive(now) {
             self.deliver(datagram);
         }
-        for (node, event) in self.location.tick(now, wall) {
-            self.stream(now, wall, node, event);
-        }
-        for (node, ask, answer) in self.dns.tick(now) {
-            if let Some(n) = self.nodes.iter().position(|host| host.id() == node) {
-                let out = self.nodes[n].dns(now, wall, ask, answer, &mut self.location);
-                self.node_out(n, out);
-            }
-        }
-        if self.lm.next_due().is_some_and(|at| at <= now) {
-            let out = self.lm.tick(now);
-            self.lm_out(out);
-        }
-        for n in 0..self.nodes.len() {
-            if self.nodes[n].next_due().is_some_and(|at| at <= now) {
-                let out = self.nodes[n].tick(now, wall, &mut self.location);
-                self.node_out(n, out);
-            }
+        for s in 0..self.sites.len() {
+            let out = self.sites[s].turn(now, wall);
+            self.carry_out(out);
         }
         for p in 0..self.phones.len() {
             if self.phones[p].phone.next_due().is_some_and(|at| at <= now) {
@@ -313,33 +353,32 @@ impl Simulation {
                 self.phone_effects(PhoneId(p), effects);
             }
         }
-    }
-
-    fn stream(&mut self, now: Time, wall: WallMillis, node: NodeId, event: StreamEvent) {
-        if let Some(n) = self.nodes.iter().position(|host| host.id() == node) {
-            let out = self.nodes[n].stream(now, wall, event, &mut self.location);
-            self.node_out(n, out);
+        for a in 0..self.actors.len() {
+            if self.actors[a].next_due().is_some_and(|at| at <= now) {
+                let sent = self.actors[a].tick(now);
+                self.say(self.actors[a].address, sent);
+            }
         }
     }
 
     fn deliver(&mut self, datagram: Datagram) {
         let (now, wall) = (self.now, self.wall());
-        if self.lm.is_address(datagram.to) {
-            let out = self.lm.receive(now, &datagram);
-            return self.lm_out(out);
+        if let Some(s) = self.sites.iter().position(|site| site.owns(datagram.to)) {
+            let out = self.sites[s].deliver(now, wall, &datagram);
+            return self.carry_out(out);
         }
-        for n in 0..self.nodes.len() {
-            if datagram.to == self.nodes[n].sip_address() || datagram.to == self.nodes[n].control_address() {
-                let out = self.nodes[n].receive(now, wall, &datagram, &mut self.location);
-                return self.node_out(n, out);
-            }
+        if let Some(p) = self.phones.iter().position(|p| p.takes(datagram.to, datagram.from)) {
+            let mut effects = Vec::new();
+            self.phones[p].phone.handle(now, datagram.from, datagram.bytes, &mut effects);
+            return self.phone_effects(PhoneId(p), effects);
         }
-        for p in 0..self.phones.len() {
-            if self.phones[p].takes(datagram.to, datagram.from) {
-                let mut effects = Vec::new();
-                self.phones[p].phone.handle(now, datagram.from, datagram.bytes, &mut effects);
-                return self.phone_effects(PhoneId(p), effects);
-            }
+        if let Some(a) = self.actors.iter().position(|a| a.address == datagram.to) {
+            let sent = self.actors[a].receive(now, datagram.from, datagram.bytes);
+            return self.say(datagram.to, sent);
+        }
+        if let Some(r) = self.relays.iter_mut().find(|r| r.address == datagram.to) {
+            let sent = r.receive(datagram.from, datagram.bytes);
+            self.say(datagram.to, sent);
         }
     }
 
@@ -347,63 +386,56 @@ impl Simulation {
         let now = self.now;
         for (to, bytes) in self.phones[phone.0].keep(now, effects) {
             let from = self.phones[phone.0].outbound(to);
-            self.outside(from, to, bytes);
+            self.outside(Datagram { from, to, bytes });
         }
     }
 
-    fn lm_out(&mut self, out: Vec<LmOut>) {
+    /// Datagrams of one that is no part of a rack.
+    pub(crate) fn say(&mut self, from: SocketAddr, sent: Vec<(SocketAddr, Bytes)>) {
+        for (to, bytes) in sent {
+            self.outside(Datagram { from, to, bytes });
+        }
+    }
+
+    fn carry_out(&mut self, out: Vec<SiteOut>) {
         for out in out {
             match out {
-                LmOut::Outside { from, to, bytes } => self.outside(from, to, bytes),
-                LmOut::Inside { from, to, bytes, sip } => {
-                    self.network.send(self.now, &mut self.chance, Datagram { from, to, bytes }, sip);
+                SiteOut::Outside(datagram) => self.outside(datagram),
+                SiteOut::Inside { datagram, sip } => {
+                    self.network.send(self.now, &mut self.chance, datagram, sip);
                 }
+                SiteOut::Cdr(node, cdr) => self.cdrs.push((self.now, node, *cdr)),
             }
         }
     }
 
-    fn node_out(&mut self, n: usize, out: Vec<Out>) {
-        let control = self.nodes[n].control_address();
-        let from = self.nodes[n].sip_address();
-        for out in out {
-            match out {
-                Out::Egress(bytes) => {
-                    let to = self.lm.egress_address();
-                    self.network.send(self.now, &mut self.chance, Datagram { from, to, bytes }, true);
-                }
-                Out::Control(bytes) => {
-                    let to = self.lm.control_address();
-                    self.network.send(self.now, &mut self.chance, Datagram { from: control, to, bytes }, false);
-                }
-                Out::Dns { ask, question } => self.dns.ask(self.now, self.nodes[n].id(), ask, question),
-                Out::Cdr(cdr) => self.cdrs.push((self.now, self.nodes[n].id(), *cdr)),
-            }
-        }
-    }
-
-    /// A SIP datagram between the VIP and a phone.
-    fn outside(&mut self, from: SocketAddr, to: SocketAddr, bytes: Bytes) {
-        let (a, b) = (self.name_of(from), self.name_of(to));
-        let survived = self.network.send(self.now, &mut self.chance, Datagram { from, to, bytes: bytes.clone() }, true);
-        let fate = if survived { "" } else { " (lost)" };
+    /// A SIP datagram outside the racks.
+    fn outside(&mut self, datagram: Datagram) {
+        let Datagram { from, to, bytes } = datagram.clone();
+        let survived = self.network.send(self.now, &mut self.chance, datagram, true);
+        let (a, b, fate) = (self.name_of(from), self.name_of(to), if survived { "" } else { " (lost)" });
         self.ladder.message(self.now.0 as f64 / 1000.0, &a, &b, format!("{}{fate}", label(&bytes)));
-        self.wire.push((self.now, from, to, bytes));
+        self.wire.push(Carried { at: self.now, from, to, bytes, survived });
     }
 
-    fn name_of(&self, address: SocketAddr) -> String {
-        if self.lm.is_address(address) {
-            return "siprack".to_string();
+    /// What stands above the column of this address.
+    pub fn name_of(&self, address: SocketAddr) -> String {
+        if let Some(site) = self.sites.iter().find(|site| site.lm.is_address(address)) {
+            return if self.sites.len() == 1 { "siprack".to_string() } else { site.rack.name.clone() };
         }
-        let phone = self
-            .phones
-            .iter()
-            .find(|p| p.nat.as_ref().map_or(p.phone.settings().local.ip(), Nat::public) == address.ip());
+        let actors = self.actors.iter().map(|a| (a.address, &a.name));
+        let others = actors.chain(self.relays.iter().map(|r| (r.address, &r.name)));
+        if let Some((_, name)) = others.into_iter().find(|(at, _)| *at == address) {
+            return name.clone();
+        }
+        let public = |p: &PhoneHost| p.nat.as_ref().map_or(p.phone.settings().local.ip(), Nat::public);
+        let phone = self.phones.iter().find(|p| public(p) == address.ip());
         phone.map_or_else(|| address.to_string(), |p| p.phone.settings().user.clone())
     }
 
     /// The keys of this rack, for tests that forge or check what carries a MAC.
     pub fn keys(&self) -> &Keys {
-        &self.keys
+        &self.sites[0].keys
     }
 
     /// How many phones there are, by user, with what they reported: for a failing run's words.
@@ -412,9 +444,4 @@ impl Simulation {
             self.phones.iter().map(|p| (p.phone.settings().user.as_str(), &p.events)).collect();
         format!("{}\n{events:#?}", self.ladder)
     }
-}
-
-/// A subscriber as the provisioning API makes it.
-fn subscriber(user: &str, domain: &str, password: &str) -> Subscriber {
-    location_server::provisioning::digests::subscriber(Aor::new(user, domain), password)
 }

@@ -96,6 +96,11 @@ impl Node {
         engine.asks.forget_call(call_id);
     }
 
+    /// Requests that are being forwarded and wait for somebody.
+    pub fn contexts(&self) -> usize {
+        self.engine.proxy.contexts()
+    }
+
     /// For the operator: the calls that this worker holds, each with its decisions.
     pub fn calls(&self) -> &Calls {
         &self.engine.proxy.calls

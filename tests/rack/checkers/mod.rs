@@ -1,6 +1,10 @@
 //! One promise a file. A checker reads what the wire carried and what the phones reported, never our own logs.
 
 pub mod accounting;
+pub mod causes;
+pub mod leftovers;
+pub mod outcome;
 pub mod quiet;
 pub mod replicas;
 pub mod ringing;
+pub mod silence;

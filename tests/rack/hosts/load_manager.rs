@@ -47,7 +47,8 @@ pub struct LoadManagerHost {
 }
 
 struct Alive {
-    core: Core,
+    /// None in a rack that stands: nobody judges who is alive.
+    core: Option<Core>,
     gate: Gate,
     table: Arc<Table>,
     /// The packet path starts with the first published table.
@@ -83,7 +84,14 @@ impl LoadManagerHost {
     pub fn start(&mut self, now: Time, boot: BootId, nonce_seed: u64) {
         let setup = Setup { id: 1, boot, rack: self.rack.clone(), keys: self.keys.clone(), nonce_seed };
         let gate = Gate::new(&self.rack, self.keys.clone(), boot);
-        self.alive = Some(Alive { core: Core::new(now, setup), gate, table: Arc::new(Table::empty()), reads: false });
+        let core = Some(Core::new(now, setup));
+        self.alive = Some(Alive { core, gate, table: Arc::new(Table::empty()), reads: false });
+    }
+
+    /// It forwards by a table that never changes.
+    pub fn start_steady(&mut self, table: Arc<Table>) {
+        let gate = Gate::new(&self.rack, self.keys.clone(), BootId(1));
+        self.alive = Some(Alive { core: None, gate, table, reads: true });
     }
 
     pub fn kill(&mut self) {
@@ -105,13 +113,14 @@ impl LoadManagerHost {
     }
 
     pub fn next_due(&self) -> Option<Time> {
-        self.alive.as_ref().and_then(|a| a.core.next_due())
+        self.alive.as_ref()?.core.as_ref()?.next_due()
     }
 
     pub fn tick(&mut self, now: Time) -> Vec<LmOut> {
         let Some(alive) = &mut self.alive else { return Vec::new() };
+        let Some(core) = &mut alive.core else { return Vec::new() };
         let mut effects = Vec::new();
-        alive.core.tick(now, &mut effects);
+        core.tick(now, &mut effects);
         self.carry_out(now, effects)
     }
 
@@ -132,8 +141,9 @@ impl LoadManagerHost {
             return Vec::new();
         };
         if datagram.to == self.control {
+            let Some(core) = &mut alive.core else { return Vec::new() };
             let mut effects = Vec::new();
-            alive.core.handle(now, Input::Datagram { from: datagram.from, bytes: &datagram.bytes }, &mut effects);
+            core.handle(now, Input::Datagram { from: datagram.from, bytes: &datagram.bytes }, &mut effects);
             return self.carry_out(now, effects);
         }
         let out = if datagram.to == self.egress {

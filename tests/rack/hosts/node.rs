@@ -55,12 +55,38 @@ struct Alive {
     boot: BootId,
     node: Node,
     outbox: Outbox,
-    heart: Heart,
-    ownership: Ownership,
+    /// None in a rack that stands: nobody asks who is alive.
+    membership: Option<Membership>,
+    placement: Arc<Placement>,
     client: Client,
     replica: Arc<Replica>,
-    ticks: u64,
     reconnect_at: Option<Time>,
+}
+
+struct Membership {
+    heart: Heart,
+    ownership: Ownership,
+    ticks: u64,
+}
+
+impl Alive {
+    /// The heartbeat that is due. An idle worker ticks before each.
+    fn beat(&mut self, now: Time, keys: &Keys) -> Option<Bytes> {
+        let membership = self.membership.as_mut().filter(|m| m.heart.next_due() <= now)?;
+        membership.ticks += 1;
+        let status = self.client.status();
+        let facts = Facts {
+            level_once: self.client.was_level(),
+            epoch: self.placement.epoch(),
+            history: status.history,
+            level: status.level,
+            location_sum: status.sum,
+            admit: u16::MAX,
+            ..Facts::default()
+        };
+        let heartbeat = membership.heart.beat(now, &[membership.ticks], &facts);
+        Some(heartbeat::encode(&heartbeat, &keys.plane).into())
+    }
 }
 
 impl NodeHost {
@@ -93,9 +119,17 @@ impl NodeHost {
         self.alive.as_ref().map(|a| &a.replica)
     }
 
+    pub fn owns(&self, address: SocketAddr) -> bool {
+        address == self.sip_address() || address == self.control_address()
+    }
+
+    /// The worker's engine: for checkers of what is left in it.
+    pub fn engine(&self) -> Option<&Node> {
+        self.alive.as_ref().map(|a| &a.node)
+    }
+
     pub fn start(&mut self, now: Time, boot: BootId) {
         let config = &self.config;
-        let setup = NodeSetup { id: config.id, boot, worker: 0, rack: self.rack.clone(), keys: self.keys.clone() };
         let heart = HeartSetup {
             node: config.id,
             boot,
@@ -105,17 +139,30 @@ impl NodeHost {
             domain: config.failure_domain(),
             period: Duration::from_millis(50),
         };
+        let ownership = Ownership::new(config.id, boot, self.keys.placement);
+        let placement = ownership.placement().clone();
+        let membership = Membership { heart: Heart::new(heart, now), ownership, ticks: 0 };
+        self.begin(now, boot, placement, Some(membership));
+    }
+
+    /// It stands in a placement that never changes: no heartbeats, no beacons.
+    pub fn start_steady(&mut self, now: Time, boot: BootId, placement: Arc<Placement>) {
+        self.begin(now, boot, placement, None);
+    }
+
+    fn begin(&mut self, now: Time, boot: BootId, placement: Arc<Placement>, membership: Option<Membership>) {
+        let id = self.config.id;
+        let setup = NodeSetup { id, boot, worker: 0, rack: self.rack.clone(), keys: self.keys.clone() };
         let writer = Writer::new(&self.keys);
         let replica = writer.replica().clone();
         self.alive = Some(Alive {
             boot,
             node: Node::new(setup),
             outbox: Outbox::unprotected(),
-            heart: Heart::new(heart, now),
-            ownership: Ownership::new(config.id, boot, self.keys.placement),
-            client: Client::new(ClientSetup::new(config.id, boot), writer),
+            membership,
+            placement,
+            client: Client::new(ClientSetup::new(id, boot), writer),
             replica,
-            ticks: 0,
             reconnect_at: Some(now),
         });
     }
@@ -127,7 +174,8 @@ impl NodeHost {
     pub fn next_due(&self) -> Option<Time> {
         let alive = self.alive.as_ref()?;
         let client = alive.client.next_due();
-        [Some(alive.heart.next_due()), alive.node.next_due(), client, alive.reconnect_at].into_iter().flatten().min()
+        let heart = alive.membership.as_ref().map(|m| m.heart.next_due());
+        [heart, alive.node.next_due(), client, alive.reconnect_at].into_iter().flatten().min()
     }
 
     /// A datagram came in on the plane.
@@ -155,12 +203,14 @@ impl NodeHost {
     fn control(&mut self, bytes: &[u8]) -> Vec<Out> {
         let Some(alive) = &mut self.alive else { return Vec::new() };
         let Ok(Message::Beacon(beacon)) = frame::decode(bytes, &self.keys.plane) else { return Vec::new() };
-        alive.heart.beacon(&beacon);
-        alive.ownership.hear(&beacon);
+        let Some(membership) = &mut alive.membership else { return Vec::new() };
+        membership.heart.beacon(&beacon);
+        membership.ownership.hear(&beacon);
+        alive.placement = membership.ownership.placement().clone();
         if !beacon.learning {
             return Vec::new();
         }
-        let report = Message::Report(alive.ownership.report());
+        let report = Message::Report(membership.ownership.report());
         vec![Out::Control(frame::encode(&report, &self.keys.plane, Plane::A).into())]
     }
 
@@ -192,22 +242,7 @@ impl NodeHost {
     pub fn tick(&mut self, now: Time, wall: WallMillis, location: &mut LocationHost) -> Vec<Out> {
         let mut out = self.drive(now, wall, None, location);
         let Some(alive) = &mut self.alive else { return out };
-        if alive.heart.next_due() <= now {
-            // An idle worker ticks before each heartbeat.
-            alive.ticks += 1;
-            let status = alive.client.status();
-            let facts = Facts {
-                level_once: alive.client.was_level(),
-                epoch: alive.ownership.placement().epoch(),
-                history: status.history,
-                level: status.level,
-                location_sum: status.sum,
-                admit: u16::MAX,
-                ..Facts::default()
-            };
-            let heartbeat = alive.heart.beat(now, &[alive.ticks], &facts);
-            out.push(Out::Control(heartbeat::encode(&heartbeat, &self.keys.plane).into()));
-        }
+        out.extend(alive.beat(now, &self.keys).map(Out::Control));
         let mut effects = Vec::new();
         if alive.reconnect_at.is_some_and(|at| at <= now) {
             alive.reconnect_at = (!location.connect(self.config.id)).then_some(now + RECONNECT_AFTER);
@@ -249,7 +284,7 @@ impl NodeHost {
     /// Hands the core an input (or its due timers) and carries out what it wants.
     fn drive(&mut self, now: Time, wall: WallMillis, input: Option<Input>, location: &mut LocationHost) -> Vec<Out> {
         let Some(alive) = &mut self.alive else { return Vec::new() };
-        let (boot, placement) = (alive.boot, alive.ownership.placement().clone());
+        let (boot, placement) = (alive.boot, alive.placement.clone());
         let view = LocalView { replica: alive.replica.clone(), placement: placement.clone() };
         let mut effects = Vec::new();
         match input {

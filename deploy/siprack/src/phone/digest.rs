@@ -7,11 +7,23 @@ use rsip::services::DigestGenerator;
 
 /// The `Authorization` or `Proxy-Authorization` line for the first challenge with a known algorithm.
 pub(crate) fn answer(
+    login: (&str, &str),
+    response: &SipMessage,
+    method: &str,
+    uri: &str,
+    cnonce: &str,
+) -> Option<String> {
+    answer_again(login, response, method, uri, cnonce, 1)
+}
+
+/// The same for the `nc`-th use of the challenge's nonce.
+pub fn answer_again(
     (user, password): (&str, &str),
     response: &SipMessage,
     method: &str,
     uri: &str,
     cnonce: &str,
+    nc: u8,
 ) -> Option<String> {
     let (challenge, name) = match response.status() {
         401 => (HeaderId::WwwAuthenticate, "Authorization"),
@@ -27,7 +39,7 @@ pub(crate) fn answer(
     })?;
     let (realm, nonce) = (field(&offer, "realm")?, field(&offer, "nonce")?);
     let with_qop = field(&offer, "qop").is_some_and(|q| q.split(',').any(|q| q.trim() == "auth"));
-    let qop = with_qop.then(|| AuthQop::Auth { cnonce: cnonce.to_string(), nc: 1 });
+    let qop = with_qop.then(|| AuthQop::Auth { cnonce: cnonce.to_string(), nc });
     let method: rsip::Method = method.parse().ok()?;
     let parsed: rsip::Uri = rsip::Uri::try_from(uri).ok()?;
     let response = DigestGenerator {
@@ -41,7 +53,7 @@ pub(crate) fn answer(
         algorithm,
     }
     .compute();
-    let qop = if with_qop { format!(", qop=auth, nc=00000001, cnonce=\"{cnonce}\"") } else { String::new() };
+    let qop = if with_qop { format!(", qop=auth, nc={nc:08x}, cnonce=\"{cnonce}\"") } else { String::new() };
     let opaque = field(&offer, "opaque").map(|o| format!(", opaque=\"{o}\"")).unwrap_or_default();
     Some(format!(
         "{name}: Digest username=\"{user}\", realm=\"{realm}\", nonce=\"{nonce}\", uri=\"{parsed}\", response=\"{response}\", algorithm={label}{qop}{opaque}"

@@ -9,7 +9,7 @@
 mod call;
 mod client;
 mod compose;
-pub(crate) mod digest;
+pub mod digest;
 mod server;
 
 use bytes::Bytes;

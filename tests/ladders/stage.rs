@@ -1,0 +1,40 @@
+//! The racks that ladders play on, prepared once.
+
+use simulated_rack::prepared::Prepared;
+use simulated_rack::simulation::Simulation;
+use std::sync::LazyLock;
+
+/// Asks nobody for a password; the domain is `open.test`.
+pub static OPEN: LazyLock<Prepared> = LazyLock::new(|| Prepared::new(include_str!("../rack/open.yaml"), 7));
+/// The same with one node: a call is handled by one node anyway, and each node's empty replica costs a run of seeds more
+/// than its SIP does.
+pub static SMALL: LazyLock<Prepared> = LazyLock::new(|| {
+    let others = |line: &&str| !line.contains("10.0.1.12") && !line.contains("10.0.1.13");
+    let lines: Vec<&str> = include_str!("../rack/open.yaml").lines().filter(others).collect();
+    Prepared::new(&lines.join("\n"), 7)
+});
+/// The proxies of RFC 3665.
+pub static ATLANTA: LazyLock<Prepared> = LazyLock::new(|| Prepared::new(include_str!("../rack/atlanta.yaml"), 7));
+pub static BILOXI: LazyLock<Prepared> = LazyLock::new(|| Prepared::new(include_str!("../rack/biloxi.yaml"), 8));
+/// Atlanta with two servers of biloxi, the first of which nobody hears of.
+pub static ATLANTA_WITH_BACKUP: LazyLock<Prepared> = LazyLock::new(|| {
+    let yaml = include_str!("../rack/atlanta.yaml");
+    Prepared::new(&yaml.replace("[\"192.0.2.2:5060\"]", "[\"192.0.2.9:5060\", \"192.0.2.2:5060\"]"), 7)
+});
+pub fn open(seed: u64) -> Simulation {
+    Simulation::steady(&[&OPEN], seed)
+}
+
+/// A ladder that must hold.
+pub fn play(ladder: impl FnOnce() -> Result<(), String>) {
+    ladder().unwrap_or_else(|e| panic!("{e}"));
+}
+
+/// What a ladder says of a message.
+pub fn is(what: &str, saw: impl std::fmt::Debug + PartialEq<&'static str>, wanted: &'static str) -> Result<(), String> {
+    if saw == wanted { Ok(()) } else { Err(format!("{what}: {saw:?}, not {wanted:?}")) }
+}
+
+pub fn holds(what: &str, true_: bool) -> Result<(), String> {
+    if true_ { Ok(()) } else { Err(format!("not so: {what}")) }
+}

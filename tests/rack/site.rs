@@ -1,0 +1,155 @@
+//! One rack of a simulation: its load manager, its nodes and its location server, between its own networks.
+
+use crate::hosts::dns::DnsHost;
+use crate::hosts::load_manager::{LmOut, LoadManagerHost};
+use crate::hosts::location::{LocationHost, StreamEvent};
+use crate::hosts::node::{NodeHost, Out};
+use crate::network::Datagram;
+use crate::prepared::{self, Prepared};
+use cc_node::effect::Cdr;
+use common::config::Rack;
+use common::ids::{HistoryId, NodeId};
+use common::keys::Keys;
+use common::location::{Aor, Command};
+use common::time::{Time, WallMillis};
+use location_server::provisioning::digests::subscriber;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// What leaves a rack's hosts.
+pub enum SiteOut {
+    /// Between the VIP and the world.
+    Outside(Datagram),
+    /// On a plane; `sip`: a SIP message under its PROXY header, not control.
+    Inside {
+        datagram: Datagram,
+        sip: bool,
+    },
+    Cdr(NodeId, Box<Cdr>),
+}
+
+pub struct Site {
+    pub rack: Arc<Rack>,
+    pub keys: Arc<Keys>,
+    pub lm: LoadManagerHost,
+    pub nodes: Vec<NodeHost>,
+    pub location: LocationHost,
+    /// The name server that its nodes ask.
+    pub dns: DnsHost,
+}
+
+impl Site {
+    /// Nothing runs yet.
+    pub fn new(rack: Arc<Rack>, keys: Arc<Keys>) -> Site {
+        let nodes: Vec<NodeHost> =
+            rack.cc_nodes.iter().map(|c| NodeHost::new(rack.clone(), keys.clone(), c.clone())).collect();
+        let ids = nodes.iter().map(NodeHost::id).collect();
+        let lm = LoadManagerHost::new(rack.clone(), keys.clone());
+        let location = LocationHost::new((*keys).clone(), ids, HistoryId(42));
+        Site { rack, keys, lm, nodes, location, dns: DnsHost::new() }
+    }
+
+    /// Every process runs and stands in the placement, and nobody beats: for ladders in which nobody dies.
+    pub fn steady(prepared: &Prepared, now: Time, wall: WallMillis) -> Site {
+        let mut site = Site::new(prepared.rack.clone(), prepared.keys.clone());
+        site.start_location(now, wall);
+        site.lm.start_steady(prepared.table.clone());
+        for node in &mut site.nodes {
+            node.start_steady(now, prepared::boot(node.id()), prepared.table.placement().clone());
+        }
+        site
+    }
+
+    /// The location server with the subscribers that the rack file names.
+    pub fn start_location(&mut self, now: Time, wall: WallMillis) {
+        self.location.start(now, wall);
+        for range in &self.rack.subscribers {
+            let own = self.rack.default_domain().map(|domain| domain.name.clone());
+            let Some(domain) = range.domain.clone().or(own) else { continue };
+            for user in range.first..=range.last {
+                let subscriber = subscriber(Aor::new(&user.to_string(), &domain), &range.password);
+                self.location.command(now, wall, Command::PutSubscriber { subscriber, only_new: true });
+            }
+        }
+    }
+
+    pub fn vip(&self) -> SocketAddr {
+        self.rack.listeners[0].socket_address()
+    }
+
+    pub fn owns(&self, address: SocketAddr) -> bool {
+        self.lm.is_address(address) || self.nodes.iter().any(|node| node.owns(address))
+    }
+
+    pub fn next_due(&self) -> Option<Time> {
+        let nodes = self.nodes.iter().filter_map(NodeHost::next_due);
+        let others = [self.lm.next_due(), self.location.next_due(), self.dns.next_due()];
+        nodes.chain(others.into_iter().flatten()).min()
+    }
+
+    /// Everything that is due now, each host in its turn.
+    pub fn turn(&mut self, now: Time, wall: WallMillis) -> Vec<SiteOut> {
+        let mut out = Vec::new();
+        for (node, event) in self.location.tick(now, wall) {
+            out.extend(self.stream(now, wall, node, event));
+        }
+        for (node, ask, answer) in self.dns.tick(now) {
+            if let Some(n) = self.nodes.iter().position(|host| host.id() == node) {
+                let sent = self.nodes[n].dns(now, wall, ask, answer, &mut self.location);
+                out.extend(self.of_node(now, n, sent));
+            }
+        }
+        if self.lm.next_due().is_some_and(|at| at <= now) {
+            out.extend(from_lm(self.lm.tick(now)));
+        }
+        for n in 0..self.nodes.len() {
+            if self.nodes[n].next_due().is_some_and(|at| at <= now) {
+                let sent = self.nodes[n].tick(now, wall, &mut self.location);
+                out.extend(self.of_node(now, n, sent));
+            }
+        }
+        out
+    }
+
+    /// A datagram arrived at an address of this rack.
+    pub fn deliver(&mut self, now: Time, wall: WallMillis, datagram: &Datagram) -> Vec<SiteOut> {
+        if self.lm.is_address(datagram.to) {
+            return from_lm(self.lm.receive(now, datagram));
+        }
+        let Some(n) = self.nodes.iter().position(|node| node.owns(datagram.to)) else { return Vec::new() };
+        let sent = self.nodes[n].receive(now, wall, datagram, &mut self.location);
+        self.of_node(now, n, sent)
+    }
+
+    /// A frame of the location stream reached a node, or the stream broke.
+    pub fn stream(&mut self, now: Time, wall: WallMillis, node: NodeId, event: StreamEvent) -> Vec<SiteOut> {
+        let Some(n) = self.nodes.iter().position(|host| host.id() == node) else { return Vec::new() };
+        let sent = self.nodes[n].stream(now, wall, event, &mut self.location);
+        self.of_node(now, n, sent)
+    }
+
+    fn of_node(&mut self, now: Time, n: usize, sent: Vec<Out>) -> Vec<SiteOut> {
+        let Site { nodes, lm, dns, .. } = self;
+        let node = &nodes[n];
+        let inside = |from, to, bytes, sip| Some(SiteOut::Inside { datagram: Datagram { from, to, bytes }, sip });
+        let one = |out| match out {
+            Out::Egress(bytes) => inside(node.sip_address(), lm.egress_address(), bytes, true),
+            Out::Control(bytes) => inside(node.control_address(), lm.control_address(), bytes, false),
+            Out::Cdr(cdr) => Some(SiteOut::Cdr(node.id(), cdr)),
+            Out::Dns { ask, question } => {
+                dns.ask(now, node.id(), ask, question);
+                None
+            }
+        };
+        sent.into_iter().filter_map(one).collect()
+    }
+}
+
+/// As the load manager's effects leave the rack.
+pub fn from_lm(sent: Vec<LmOut>) -> Vec<SiteOut> {
+    let one = |out| match out {
+        LmOut::Outside { from, to, bytes } => SiteOut::Outside(Datagram { from, to, bytes }),
+        LmOut::Inside { from, to, bytes, sip } => SiteOut::Inside { datagram: Datagram { from, to, bytes }, sip },
+    };
+    sent.into_iter().map(one).collect()
+}

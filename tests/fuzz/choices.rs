@@ -1,6 +1,27 @@
 //! Octets read as a row of decisions. A fuzzer changes octets; a structured target asks this for its next choice, so that
 //! nearby inputs are nearby programs. When the octets are over every choice is 0, and [`Choices::are_over`] says so.
 
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{RngCore, SeedableRng};
+
+/// For targets of long sequences: plain runs give short inputs, so each is also run at this length, with what follows from
+/// its octets behind them. A fuzzer that watches the code finds its own lengths.
+pub fn prolonged(octets: &[u8], length: usize) -> Vec<u8> {
+    let mut seed = [0u8; 32];
+    octets.iter().enumerate().for_each(|(i, octet)| seed[i % 32] = seed[i % 32].rotate_left(3) ^ octet);
+    let mut more = vec![0; length.saturating_sub(octets.len())];
+    ChaCha8Rng::from_seed(seed).fill_bytes(&mut more);
+    [octets, &more].concat()
+}
+
+/// Runs a target of sequences on an input, and in plain runs on the prolonged input too.
+pub fn at_length(octets: &[u8], length: usize, check: impl Fn(&[u8])) {
+    check(octets);
+    if std::env::var_os("BOLERO_LIBFUZZER_ARGS").is_none() {
+        check(&prolonged(octets, length));
+    }
+}
+
 pub struct Choices<'a> {
     octets: &'a [u8],
     at: usize,

@@ -126,7 +126,9 @@ fn check(octets: &[u8]) {
     let given: Vec<Vec<u8>> = done.written.iter().map(|value| neutral(value)).collect();
     for (id, name, value) in result.headers().filter(|(id, name, _)| done.names(*id, name)) {
         let rest = |rest: &[u8]| {
-            let rest = rest.trim_ascii_start();
+            // Commas between which nothing stands are no values, and come and go.
+            let begin = rest.iter().position(|b| !matches!(b, b',' | b' ' | b'\t' | b'\r' | b'\n'));
+            let rest = &rest[begin.unwrap_or(rest.len())..];
             rest.is_empty() || old.iter().any(|v| v.ends_with(rest)) || given.iter().any(|v| v.ends_with(rest))
         };
         let ours = |given: &Vec<u8>| {

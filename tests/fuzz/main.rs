@@ -7,6 +7,8 @@
 //!   [`tokens`], [`branch`], [`stun`].
 //! - What goes over the planes and onto the disk: [`proxy_header`], [`planes`], [`sealed`], [`location_stream`],
 //!   [`segments`], [`config`].
+//! - Sequences: [`node`] (phones, trunks and liars in any order), [`strangers`] (nobody is known), [`load_manager`].
+//! - [`linear`]: 8 times the input is at most 10 times the work.
 
 #![allow(clippy::unwrap_used, reason = "a target's own messages and keys are known to be good")]
 #![allow(clippy::disallowed_methods, reason = "how many inputs comes from the environment")]
@@ -35,6 +37,12 @@ mod planes;
 mod proxy_header;
 mod sealed;
 mod segments;
+
+mod load_manager;
+mod node;
+mod strangers;
+
+mod linear;
 
 /// How many fresh inputs a plain run of a target takes: `count`, four times that under `tests/run --soak`.
 fn inputs(count: usize) -> usize {

@@ -98,7 +98,8 @@ impl<'m> Reply<'m> {
         for span in self.spans(HeaderId::Via) {
             let value = &self.request.buf[span.value()];
             let first = lex::Values::of(value).next();
-            let changed = top.take().zip(first).and_then(|(source, first)| {
+            // A line without a value is not the topmost Via.
+            let changed = first.and_then(|first| Some((top.take()?, first))).and_then(|(source, first)| {
                 let via = Via::parse(as_text(HeaderId::Via, &value[first.clone()]).ok()?).ok()?;
                 Some((via.with_source(source)?, first.end))
             });

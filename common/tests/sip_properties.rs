@@ -44,7 +44,9 @@ fn exercise(octets: &[u8]) {
         let _ = Credentials::parse(HeaderId::Authorization, value).map(|c| c.to_string());
         let _ = Challenge::parse(HeaderId::Authorization, value).map(|c| c.to_string());
     }
-    assert_eq!(Edit::new(&m).finish(), m.trimmed_bytes());
+    // One that came without the empty line leaves with it.
+    let unchanged = Edit::new(&m).finish();
+    assert!(unchanged == m.trimmed_bytes() || unchanged == [&m.trimmed_bytes()[..], b"\r\n"].concat());
     let mut edit = Edit::new(&m);
     edit.remove_first_values(HeaderId::Route, 3)
         .replace_first_value(HeaderId::Via, "x")

@@ -199,7 +199,11 @@ impl<'m> Edit<'m> {
                 }
             }
         }
-        out.keep(message.headers_end..message.body.start);
+        match message.headers_end == message.body.start {
+            // It came without the empty line; what leaves has one.
+            true => out.end_line(),
+            false => out.keep(message.headers_end..message.body.start),
+        }
         match &self.body {
             None => out.keep(message.body.clone()),
             Some(body) => {

@@ -251,7 +251,7 @@ pub(super) fn host_port(text: &str) -> Result<(&str, Option<u16>), ParseError> {
 
 fn is_host(host: &str) -> bool {
     match host.strip_prefix('[') {
-        Some(rest) => rest.strip_suffix(']').is_some_and(|v6| v6.parse::<Ipv6Addr>().is_ok()),
+        Some(rest) => rest.strip_suffix(']').is_some_and(|v6| ip6(v6).is_some()),
         None => lex::is_host_name(host.as_bytes()),
     }
 }
@@ -259,7 +259,17 @@ fn is_host(host: &str) -> bool {
 /// An address as text, IPv6 with or without brackets; `None` for a host name.
 pub fn ip(host: &str) -> Option<IpAddr> {
     let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
-    bare.parse().ok()
+    bare.parse().ok().or_else(|| ip6(bare).map(IpAddr::V6))
+}
+
+/// RFC 3261's grammar has a third colon before an embedded IPv4 address, which peers may send (RFC 5118 §4.10).
+fn ip6(text: &str) -> Option<Ipv6Addr> {
+    if let Ok(ip) = text.parse() {
+        return Some(ip);
+    }
+    let (front, v4) = text.split_once(":::").filter(|(_, v4)| v4.contains('.'))?;
+    v4.parse::<std::net::Ipv4Addr>().ok()?;
+    format!("{front}::{v4}").parse().ok()
 }
 
 /// Host names without case, addresses by value.

@@ -217,7 +217,13 @@ fn aor() -> Aor {
 
 fn subscriber() -> Record {
     let (md5, sha256) = (std::array::from_fn(|i| i as u8), std::array::from_fn(|i| i as u8));
-    Record::Subscriber(Subscriber { aor: aor(), ha1_md5: md5, ha1_sha256: sha256 })
+    Record::Subscriber(Subscriber { aor: aor(), ha1_md5: md5, ha1_sha256: sha256, ha1_sha512_256: None })
+}
+
+/// The same with the third digest.
+fn subscriber_of_three() -> Record {
+    let Record::Subscriber(two) = subscriber() else { panic!("a subscriber") };
+    Record::Subscriber(Subscriber { ha1_sha512_256: Some(std::array::from_fn(|i| 0x80 | i as u8)), ..two })
 }
 
 fn bindings() -> Record {
@@ -421,6 +427,42 @@ mod golden {
             assert_eq!(hex(&message.encode()), golden);
             assert_eq!(FromServer::decode(&octets(golden)), Ok(message));
         }
+    }
+
+    /// A subscriber with the third digest has another number in front; one without is written as ever.
+    #[test]
+    fn a_subscriber_of_three_digests() {
+        let digests = "0e31303031407261636b2e74657374000102030405060708090a0b0c0d0e0f000102030405060708090a0b0c0d0e0f1011\
+                       12131415161718191a1b1c1d1e1f808182838485868788898a8b8c8d8e8f909192939495969798999a9b9c9d9e9f";
+        let part = FromServer::Part { records: vec![subscriber_of_three(), subscriber()] };
+        let golden = format!("01010202{digests}00{}", &digests[..digests.len() - 64]);
+        assert_eq!(hex(&part.encode()), golden);
+        assert_eq!(FromServer::decode(&octets(&golden)), Ok(part));
+        for (record, golden) in [
+            (subscriber_of_three(), format!("0101050104{digests}01")),
+            (subscriber(), format!("0101050101{}01", &digests[..digests.len() - 64])),
+        ] {
+            let Record::Subscriber(subscriber) = record else { panic!("a subscriber") };
+            let command = Command::PutSubscriber { subscriber, only_new: true };
+            let message = ToServer::Command { ask: 5, key: IdempotenceKey(1), command };
+            assert_eq!(hex(&message.encode()), golden);
+            assert_eq!(ToServer::decode(&octets(&golden)), Ok(message));
+        }
+    }
+
+    #[test]
+    fn every_command_is_numbered_as_ever() {
+        let number = |command: Command| ToServer::Command { ask: 0, key: IdempotenceKey(0), command }.encode()[4];
+        assert_eq!(number(register()), 0);
+        assert_eq!(number(Command::RemoveSubscriber { aor: aor() }), 2);
+        let expire = Command::Expire { aor: aor(), contact: "sip:1001@192.0.2.9".into(), version: Level(300) };
+        let message = ToServer::Command { ask: 0, key: IdempotenceKey(0), command: expire };
+        assert_eq!(
+            hex(&message.encode()),
+            "0101000003\
+             0e31303031407261636b2e74657374127369703a31303031403139322e302e322e39ac02"
+        );
+        assert_eq!(ToServer::decode(&message.encode()), Ok(message));
     }
 
     #[test]
@@ -935,7 +977,12 @@ mod record_sums {
 
     fn record(n: u16) -> Record {
         let aor = Aor::new(&n.to_string(), "rack.test");
-        Record::Subscriber(Subscriber { aor, ha1_md5: [n as u8; 16], ha1_sha256: [1; 32] })
+        Record::Subscriber(Subscriber {
+            aor,
+            ha1_md5: [n as u8; 16],
+            ha1_sha256: [1; 32],
+            ha1_sha512_256: n.is_multiple_of(2).then_some([n as u8; 32]),
+        })
     }
 
     fn sum(records: &[Record]) -> u128 {

@@ -32,11 +32,12 @@ impl Which {
     }
 }
 
-/// Drops challenges from the strongest down until `budget` octets hold the rest; the last, which every UA knows, stays.
+/// Drops challenges from the strongest down until `budget` octets hold the rest: a short request is an old phone's, and
+/// the weakest is what that knows. Empty if not even one has room.
 /// A reply must not be more than twice its request (reflection over UDP).
 pub fn fit(mut headers: Vec<(&'static str, String)>, budget: usize) -> Vec<(&'static str, String)> {
     let octets = |headers: &[(&str, String)]| -> usize { headers.iter().map(|(n, v)| n.len() + v.len() + 4).sum() };
-    while headers.len() > 1 && octets(&headers) > budget {
+    while octets(&headers) > budget {
         headers.remove(0);
     }
     headers
@@ -47,10 +48,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_small_budget_keeps_md5() {
-        let both = || vec![("WWW-Authenticate", "S".repeat(80)), ("WWW-Authenticate", "M".repeat(80))];
-        assert_eq!(fit(both(), 200).len(), 2);
-        assert_eq!(fit(both(), 199), [("WWW-Authenticate", "M".repeat(80))]);
-        assert_eq!(fit(both(), 0).len(), 1);
+    fn a_small_budget_keeps_the_weakest_and_a_smaller_one_none() {
+        let all = || ["L", "S", "M"].map(|letter| ("WWW-Authenticate", letter.repeat(80))).to_vec();
+        assert_eq!(fit(all(), 300), all());
+        assert_eq!(fit(all(), 299), all()[1..]);
+        assert_eq!(fit(all(), 199), all()[2..]);
+        assert_eq!(fit(all(), 100), all()[2..]);
+        assert_eq!(fit(all(), 99), []);
     }
 }

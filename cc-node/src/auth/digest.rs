@@ -3,7 +3,7 @@
 
 pub use common::sip::Algorithm as Hash;
 use md5::Md5;
-use sha2::{Digest, Sha256};
+use sha2::{Digest, Sha256, Sha512_256};
 
 /// An `algorithm` parameter that we can check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub struct Algorithm {
 }
 
 impl Algorithm {
-    /// Absent means MD5 (RFC 2617 §3.2.1). Case does not matter. `None`: one that we never offered.
+    /// Absent means MD5 (RFC 2617 §3.2.1). Case does not matter. `None`: one that we do not compute.
     pub fn parse(name: Option<&str>) -> Option<Algorithm> {
         let name = name.unwrap_or("MD5");
         let (base, sess) = match name.len().checked_sub("-sess".len()).and_then(|at| name.split_at_checked(at)) {
@@ -39,6 +39,7 @@ fn joined(hash: Hash, parts: &[&[u8]]) -> String {
     match hash {
         Hash::Md5 => over::<Md5>(parts),
         Hash::Sha256 => over::<Sha256>(parts),
+        Hash::Sha512_256 => over::<Sha512_256>(parts),
     }
 }
 
@@ -94,12 +95,14 @@ mod tests {
 
     const MD5: Algorithm = Algorithm { hash: Hash::Md5, sess: false };
     const SHA: Algorithm = Algorithm { hash: Hash::Sha256, sess: false };
+    const SHA512: Algorithm = Algorithm { hash: Hash::Sha512_256, sess: false };
 
     fn ha1(hash: Hash, user: &str, realm: &str, password: &str) -> Vec<u8> {
         let text = format!("{user}:{realm}:{password}");
         match hash {
             Hash::Md5 => Md5::digest(text).to_vec(),
             Hash::Sha256 => Sha256::digest(text).to_vec(),
+            Hash::Sha512_256 => Sha512_256::digest(text).to_vec(),
         }
     }
 
@@ -139,11 +142,42 @@ mod tests {
         assert_eq!(got, "e4e4ea61d186d07a92c9e1f6919902e9");
     }
 
+    /// The inputs of RFC 7616 §3.9.2 without its userhash, which SIP does not have. What is printed there was computed with
+    /// SHA-512 cut in half (so says its erratum 4897); these values are OpenSSL's SHA-512/256.
+    #[test]
+    fn rfc_7616_section_3_9_2_with_the_right_hash() {
+        let ha1 = ha1(Hash::Sha512_256, "J\u{e4}s\u{f8}n Doe", "api@example.org", "Secret, or not?");
+        let nonce = "5TsQWLVdgBdmrQ0XsxbDODV+57QdFR34I9HAbC/RVvkK";
+        let qop = Qop::Auth { nc: "00000001", cnonce: "NTg6RKcb9boFIAS3KrFK9BGeh+niz/sm" };
+        let got = response(SHA512, &ha1, nonce, "", qop, "GET", "/doe.json");
+        assert_eq!(got, "7a4e1192babbba02e91182d2895bfdbf7adafc6e48d4e517ca301974843d840c");
+    }
+
+    /// The SIP examples above with the digest of RFC 8760, as OpenSSL computes them.
+    #[test]
+    fn sip_examples_with_sha_512_256() {
+        let ha1 = ha1(Hash::Sha512_256, "bob", "biloxi.com", "zanzibar");
+        assert_eq!(hex(&ha1), "a969680ab364e333ec5c93ff823d570a79841c8d40270655dd42f37b755dfc38");
+        let (nonce, uri) = ("dcd98b7102dd2f0e8b11d0f600bfb0c093", "sip:bob@biloxi.com");
+        let qop = Qop::Auth { nc: "00000001", cnonce: "0a4f113b" };
+        let got = response(SHA512, &ha1, nonce, "", qop, "INVITE", uri);
+        assert_eq!(got, "7f1a09de0f19af0a1eac2b28d33e3f2fb89cca1ad8fb01bba5e1883b288bac14");
+        let got = response(SHA512, &ha1, nonce, "", Qop::Legacy, "INVITE", uri);
+        assert_eq!(got, "9e960b3a01beb63f1ea5d45d43bd8a2178879d3c9ddbbdb0624187ca823c6eca");
+        let sess = Algorithm { sess: true, ..SHA512 };
+        let got = response(sess, &ha1, nonce, "0a4f113b", qop, "INVITE", uri);
+        assert_eq!(got, "077d9677be83f41f162d1a4453dc163389919f81e5927391d972f477da767633");
+    }
+
     #[test]
     fn names_are_read_without_case_and_unknown_ones_are_refused() {
         assert_eq!(Algorithm::parse(None), Some(MD5));
         assert_eq!(Algorithm::parse(Some("sha-256")), Some(SHA));
         assert_eq!(Algorithm::parse(Some("md5-SESS")).map(|a| a.sess), Some(true));
-        assert_eq!(Algorithm::parse(Some("SHA-512-256")), None);
+        assert_eq!(Algorithm::parse(Some("SHA-512-256")), Some(SHA512));
+        assert_eq!(Algorithm::parse(Some("SHA-512-256-sess")), Some(Algorithm { sess: true, ..SHA512 }));
+        for unknown in ["SHA-512", "SHA-1", "MD5-SESS-sess", "-sess", "", "MD5 "] {
+            assert_eq!(Algorithm::parse(Some(unknown)), None, "{unknown}");
+        }
     }
 }

@@ -17,12 +17,13 @@ pub use nonce::Issuer;
 use crate::effect::View;
 use common::config::{DigestOffer, Rack};
 use common::keys::Keys;
-use common::location::Aor;
+use common::location::{Aor, Subscriber};
 use common::sip::{Challenge, Credentials, Method, ParseError, SipMessage, SipUri};
 use common::time::WallMillis;
 use digest::{Algorithm, Hash, Qop};
 use nonce::Bound;
 use replay::ReplayWindow;
+use std::borrow::Cow;
 use std::sync::Arc;
 use subtle::ConstantTimeEq;
 
@@ -64,10 +65,14 @@ impl Authenticator {
         };
         let (algorithm, qop) = match read(&credentials) {
             Ok(Some(read)) => read,
-            // An algorithm or qop that we did not offer.
+            // An algorithm or qop that we do not have.
             Ok(None) => return Verdict::Challenge { stale: false },
             Err(reason) => return Verdict::BadRequest(reason.into()),
         };
+        // One that this domain does not offer: else who listens in could talk a UA down to it (RFC 8760 §3).
+        if !self.offer(realm).has(algorithm.hash) {
+            return Verdict::Challenge { stale: false };
+        }
         let user = Aor::new(&credentials.username, realm);
         if !self.digest_is_right(view, msg, &user, &credentials, algorithm, qop) {
             return Verdict::Challenge { stale: false };
@@ -104,12 +109,15 @@ impl Authenticator {
             algorithm: Some(hash.as_str().into()),
             qop: Some("auth".into()),
         };
-        let offer: &[Hash] = match self.rack.domain(realm).map(|domain| domain.digest).unwrap_or_default() {
-            DigestOffer::Md5 => &[Hash::Md5],
-            DigestOffer::Sha256 => &[Hash::Sha256],
-            DigestOffer::Both => &[Hash::Sha256, Hash::Md5],
-        };
-        offer.iter().map(|hash| (which.challenge_name(), challenge(hash).to_string())).collect()
+        self.offer(realm)
+            .algorithms()
+            .iter()
+            .map(|hash| (which.challenge_name(), challenge(hash).to_string()))
+            .collect()
+    }
+
+    fn offer(&self, realm: &str) -> Cow<'_, DigestOffer> {
+        self.rack.domain(realm).map_or(Cow::Owned(DigestOffer::default()), |domain| Cow::Borrowed(&domain.digest))
     }
 
     fn digest_is_right(
@@ -122,19 +130,16 @@ impl Authenticator {
         qop: Qop<'_>,
     ) -> bool {
         let subscriber = view.subscriber(user);
-        let ha1: &[u8] = match (&subscriber, algorithm.hash) {
-            (Some(s), Hash::Md5) => &s.ha1_md5,
-            (Some(s), Hash::Sha256) => &s.ha1_sha256,
-            (None, Hash::Md5) => &NOBODY[..16],
-            (None, Hash::Sha256) => &NOBODY,
-        };
+        let known = subscriber.as_deref().and_then(|subscriber| ha1(subscriber, algorithm.hash));
+        let nobody = if algorithm.hash == Hash::Md5 { &NOBODY[..16] } else { &NOBODY };
+        let ha1 = known.unwrap_or(nobody);
         let cnonce = credentials.cnonce.as_deref().unwrap_or_default();
         let method = msg.method();
         let (nonce, uri) = (&credentials.nonce, &credentials.uri);
         let expected = digest::response(algorithm, ha1, nonce, cnonce, qop, method.as_str(), uri);
         let sent = credentials.response.to_ascii_lowercase();
         let equal = bool::from(expected.as_bytes().ct_eq(sent.as_bytes()));
-        equal & subscriber.is_some()
+        equal & known.is_some()
     }
 
     /// A user speaks for itself only: From, and the To of a REGISTER, name the AOR that was authenticated.
@@ -149,6 +154,15 @@ impl Authenticator {
             return Verdict::Forbidden("To Is Not The Authenticated User");
         }
         Verdict::Ok { user }
+    }
+}
+
+/// `None`: the password was set before digests of this algorithm were kept, so no answer with it is right.
+fn ha1(subscriber: &Subscriber, hash: Hash) -> Option<&[u8]> {
+    match hash {
+        Hash::Md5 => Some(&subscriber.ha1_md5),
+        Hash::Sha256 => Some(&subscriber.ha1_sha256),
+        Hash::Sha512_256 => subscriber.ha1_sha512_256.as_ref().map(|ha1| &ha1[..]),
     }
 }
 
@@ -167,10 +181,11 @@ fn find<'m>(msg: &'m SipMessage, realm: &str, which: Which) -> Result<Option<Cre
         if !scheme.eq_ignore_ascii_case("Digest") {
             continue;
         }
-        let credentials = Credentials::parse(header, value).map_err(|e| e.to_string())?;
-        if credentials.realm.eq_ignore_ascii_case(realm) {
-            return Ok(Some(credentials));
+        // What is wrong with another server's credentials is no business of ours.
+        if Credentials::realm(value).is_some_and(|other| !other.eq_ignore_ascii_case(realm)) {
+            continue;
         }
+        return Credentials::parse(header, value).map(Some).map_err(|e| e.to_string());
     }
     Ok(None)
 }

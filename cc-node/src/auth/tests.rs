@@ -21,12 +21,12 @@ fn keys() -> Arc<Keys> {
 }
 
 fn authenticator() -> Authenticator {
-    offering(DigestOffer::Both)
+    offering(&[Hash::Md5, Hash::Sha256, Hash::Sha512_256])
 }
 
-fn offering(digest: DigestOffer) -> Authenticator {
+fn offering(digest: &[Hash]) -> Authenticator {
     let mut rack = Rack::one_machine_default(3).expand();
-    rack.domains[0].digest = digest;
+    rack.domains[0].digest = DigestOffer::of(digest).unwrap();
     Authenticator::new(keys(), Arc::new(rack), ISSUER)
 }
 
@@ -35,18 +35,25 @@ fn ha1(hash: Hash, user: &str, password: &str) -> Vec<u8> {
     match hash {
         Hash::Md5 => md5::Md5::digest(text).to_vec(),
         Hash::Sha256 => sha2::Sha256::digest(text).to_vec(),
+        Hash::Sha512_256 => sha2::Sha512_256::digest(text).to_vec(),
     }
 }
 
-/// 1001 with the password `secret`.
+/// With the password `secret`.
+fn subscriber(user: &str) -> Subscriber {
+    Subscriber {
+        aor: Aor::new(user, "rack.test"),
+        ha1_md5: ha1(Hash::Md5, user, "secret").try_into().unwrap(),
+        ha1_sha256: ha1(Hash::Sha256, user, "secret").try_into().unwrap(),
+        ha1_sha512_256: Some(ha1(Hash::Sha512_256, user, "secret").try_into().unwrap()),
+    }
+}
+
+/// 1001, and 1009 whose password was set before SHA-512-256 was kept.
 fn view() -> LocalView {
     let mut writer = Writer::new(&keys());
-    let subscriber = Subscriber {
-        aor: Aor::new("1001", "rack.test"),
-        ha1_md5: ha1(Hash::Md5, "1001", "secret").try_into().unwrap(),
-        ha1_sha256: ha1(Hash::Sha256, "1001", "secret").try_into().unwrap(),
-    };
-    let changes = vec![Change::Put(Record::Subscriber(subscriber))];
+    let old = Subscriber { ha1_sha512_256: None, ..subscriber("1009") };
+    let changes = [subscriber("1001"), old].map(|s| Change::Put(Record::Subscriber(s))).to_vec();
     writer.apply(Time(0), &Entry { level: Level(1), time: LogTime(0), changes }).unwrap();
     LocalView { replica: writer.replica().clone(), placement: Arc::new(Placement::empty()) }
 }
@@ -136,22 +143,71 @@ fn challenged_then_known_with_every_algorithm() {
     let mut a = authenticator();
     let phone = ua(&a);
     assert_eq!(check(&mut a, &with_authorization(&phone, None)), WRONG);
-    for (nc, algorithm) in ["MD5", "SHA-256", "MD5-sess", "sha-256-SESS"].into_iter().enumerate() {
+    let algorithms = ["MD5", "SHA-256", "SHA-512-256", "MD5-sess", "sha-256-SESS", "SHA-512-256-sess"];
+    for (nc, algorithm) in algorithms.into_iter().enumerate() {
         let phone = Ua { algorithm, nc: nc as u32 + 1, ..phone.clone() };
         assert_eq!(check(&mut a, &phone.message()), ok(), "{algorithm}");
     }
 }
 
+/// What a challenge of this domain names, in its order.
+fn challenged_with(offer: &[Hash], which: Which, stale: bool) -> Vec<String> {
+    let headers = offering(offer).challenge_headers(NOW, b"c", "rack.test", which, stale);
+    let read = |(name, value): &(&str, String)| {
+        assert_eq!(*name, which.challenge_name());
+        let challenge = Challenge::parse(which.credentials_header(), value).unwrap();
+        assert_eq!((&*challenge.realm, challenge.qop.as_deref(), challenge.stale), ("rack.test", Some("auth"), stale));
+        assert!(!value.contains("auth-int") && !value.contains("userhash"), "{value}");
+        challenge.algorithm.unwrap().into_owned()
+    };
+    headers.iter().map(read).collect()
+}
+
 #[test]
-fn both_challenges_strongest_first_and_one_for_each_that_asks() {
-    let a = authenticator();
-    let headers = a.challenge_headers(NOW, b"c", "rack.test", Which::Proxy, true);
-    assert!(headers.iter().all(|(name, value)| *name == "Proxy-Authenticate" && value.contains("stale=true")));
-    assert!(headers[0].1.contains("algorithm=SHA-256") && headers[1].1.contains("algorithm=MD5"));
-    for (digest, name) in [(DigestOffer::Md5, "algorithm=MD5"), (DigestOffer::Sha256, "algorithm=SHA-256")] {
-        let only = offering(digest).challenge_headers(NOW, b"c", "rack.test", Which::Www, false);
-        assert_eq!(only.len(), 1);
-        assert!(only[0].1.contains(name) && !only[0].1.contains("stale"));
+fn a_challenge_for_each_algorithm_offered_the_strongest_first() {
+    let all = [Hash::Md5, Hash::Sha512_256, Hash::Sha256];
+    assert_eq!(challenged_with(&all, Which::Proxy, true), ["SHA-512-256", "SHA-256", "MD5"]);
+    assert_eq!(challenged_with(&all[..2], Which::Www, false), ["SHA-512-256", "MD5"]);
+    assert_eq!(challenged_with(&all[..1], Which::Www, false), ["MD5"]);
+    assert_eq!(challenged_with(&all[2..], Which::Proxy, false), ["SHA-256"]);
+}
+
+#[test]
+fn an_algorithm_that_the_domain_does_not_offer_proves_nothing() {
+    let mut a = offering(&[Hash::Sha256]);
+    let phone = Ua { algorithm: "SHA-256", ..ua(&a) };
+    for (algorithm, verdict) in
+        [("MD5", WRONG), ("MD5-sess", WRONG), ("SHA-512-256", WRONG), ("SHA-256-sess", ok()), ("SHA-256", ok())]
+    {
+        let nc = if algorithm == "SHA-256" { 2 } else { 1 };
+        assert_eq!(check(&mut a, &Ua { algorithm, nc, ..phone.clone() }.message()), verdict, "{algorithm}");
+    }
+    let unnamed = Ua { algorithm: "MD5", ..phone }.authorization().replace(", algorithm=MD5", "");
+    let request = with_authorization(&ua(&a), Some(&unnamed));
+    assert_eq!(check(&mut a, &request), WRONG, "none named is MD5");
+}
+
+#[test]
+fn without_a_stored_digest_no_answer_is_right_and_nobody_sees_why() {
+    let mut a = authenticator();
+    let old = Ua { user: "1009", from: "sip:1009@rack.test", to: "sip:1009@rack.test", ..ua(&a) };
+    for algorithm in ["SHA-512-256", "SHA-512-256-sess"] {
+        assert_eq!(check(&mut a, &Ua { algorithm, ..old.clone() }.message()), WRONG);
+    }
+    let nobody = old.message();
+    assert_eq!(check(&mut a, &nobody), Verdict::Ok { user: Aor::new("1009", "rack.test") }, "MD5 was kept");
+    // The hash of nobody's password must not be a way in: an answer computed with it.
+    let nc = "00000007";
+    let qop = Qop::Auth { nc, cnonce: "0a4f" };
+    for (user, algorithm) in [("1009", "SHA-512-256"), ("4711", "SHA-512-256"), ("4711", "SHA-256")] {
+        let hash = Algorithm::parse(Some(algorithm)).unwrap();
+        let response = digest::response(hash, &NOBODY, &old.nonce, "0a4f", qop, "REGISTER", "sip:rack.test");
+        let value = format!(
+            "Digest username=\"{user}\", realm=\"rack.test\", nonce=\"{}\", uri=\"sip:rack.test\", \
+             response=\"{response}\", algorithm={algorithm}, qop=auth, nc={nc}, cnonce=\"0a4f\"",
+            old.nonce
+        );
+        assert_eq!(check(&mut a, &with_authorization(&old, Some(&value))), WRONG, "{user} {algorithm}");
     }
 }
 
@@ -189,12 +245,21 @@ fn a_nonce_of_another_call_or_time_or_worker_is_stale_only_for_who_knows_the_pas
 }
 
 #[test]
-fn unknown_users_and_wrong_passwords_get_the_same_answer() {
+fn unknown_users_and_wrong_passwords_get_the_same_answer_whatever_the_algorithm() {
     let mut a = authenticator();
     let phone = ua(&a);
-    assert_eq!(check(&mut a, &Ua { password: "guess", ..phone.clone() }.message()), WRONG);
-    assert_eq!(check(&mut a, &Ua { user: "4711", ..phone.clone() }.message()), WRONG);
-    assert_eq!(a.used.len(), 0, "neither leaves a trace");
+    for algorithm in ["MD5", "SHA-256", "SHA-512-256", "MD5-sess", "SHA-256-sess", "SHA-512-256-sess"] {
+        // -sess has no form without qop.
+        let forms: &[bool] = if algorithm.ends_with("sess") { &[true] } else { &[true, false] };
+        for qop in forms.iter().copied() {
+            let phone = Ua { algorithm, qop, ..phone.clone() };
+            for (user, password) in [("1001", "guess"), ("4711", "secret"), ("1009", "guess"), ("", "secret")] {
+                let said = check(&mut a, &Ua { user, password, ..phone.clone() }.message());
+                assert_eq!(said, WRONG, "{user}:{password} {algorithm}");
+            }
+        }
+    }
+    assert_eq!(a.used.len(), 0, "none leaves a trace");
     assert_eq!(check(&mut a, &phone.message()), ok(), "a guess does not use up the nonce");
 }
 
@@ -221,13 +286,69 @@ fn credentials_that_cannot_be_meant() {
     let mut with = |authorization: &str| check(&mut a, &with_authorization(&phone, Some(authorization)));
     assert_eq!(with("Bearer abc"), WRONG);
     assert_eq!(with(&good.replace("rack.test\", nonce", "elsewhere.test\", nonce")), WRONG, "for another server");
-    assert_eq!(with(&good.replace("algorithm=MD5", "algorithm=SHA-512-256")), WRONG);
+    assert_eq!(with(&good.replace("algorithm=MD5", "algorithm=SHA-512")), WRONG);
+    assert_eq!(with(&good.replace("algorithm=MD5", "algorithm=SHA-512-256")), WRONG, "MD5's answer under another name");
+    assert_eq!(
+        with(&good.replace("username=\"1001\"", "username=\"%31001\"")),
+        WRONG,
+        "no URI: escapes are no escapes"
+    );
+    assert_eq!(with(&good.replace(", qop=auth", ", qop=\"auth,auth-int\"")), WRONG);
+    assert!(matches!(with(&format!("{good}, username=\"1002\"")), Verdict::BadRequest(_)), "which of the two?");
+    assert!(matches!(
+        with(&good.replace("algorithm=MD5", "algorithm=MD5-sess").replace(", qop=auth", "")),
+        Verdict::BadRequest(_)
+    ));
     assert_eq!(with(&good.replace("qop=auth", "qop=auth-int")), WRONG);
     assert!(matches!(with(&good.replace("nc=00000001", "nc=1")), Verdict::BadRequest(_)));
     assert!(matches!(with(&good.replace("nc=00000001", "nc=00000000")), Verdict::BadRequest(_)));
     assert!(matches!(with(&good.replace("cnonce=\"0a4f\"", "cnonce=\"\"")), Verdict::BadRequest(_)));
     assert!(matches!(with("Digest username=\"1001\""), Verdict::BadRequest(_)));
     assert_eq!(with(&good), ok());
+}
+
+#[test]
+fn the_same_credentials_written_otherwise() {
+    let mut a = authenticator();
+    let phone = ua(&a);
+    let ways: [(&str, &str); 7] = [
+        ("username=\"1001\"", "username=\"10\\01\""),
+        ("realm=\"rack.test\"", "realm=\"Rack.TEST\""),
+        ("Digest username", "dIGEST   username"),
+        ("Digest username", "Digest\r\n\tusername"),
+        ("qop=auth", "qop=\"AUTH\""),
+        ("algorithm=MD5", "ALGORITHM=\"md5\""),
+        (", algorithm=MD5", ", X-Unknown=\"a, realm=\\\"other\\\"\""),
+    ];
+    for (nc, (from, to)) in ways.into_iter().enumerate() {
+        let good = Ua { nc: nc as u32 + 1, ..phone.clone() }.authorization();
+        assert!(good.contains(from), "{from} is in {good}");
+        let said = check(&mut a, &with_authorization(&phone, Some(&good.replace(from, to))));
+        assert_eq!(said, ok(), "{to}");
+    }
+}
+
+#[test]
+fn credentials_of_other_realms_are_passed_over_in_any_order_and_shape() {
+    let mut a = authenticator();
+    let phone = ua(&a);
+    for (nc, others) in [
+        "Digest username=\"1001\", realm=\"elsewhere.test\", nonce=\"n\", uri=\"sip:x\", response=\"0\"",
+        "Digest realm=\"elsewhere.test\"",
+        "Basic MTAwMTpzZWNyZXQ=",
+        "NTLM",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let good = Ua { nc: nc as u32 + 1, ..phone.clone() }.authorization();
+        assert_eq!(check(&mut a, &with_authorization(&phone, Some(others))), WRONG, "{others}");
+        let both = format!("{others}\r\nAuthorization : {good}");
+        assert_eq!(check(&mut a, &with_authorization(&phone, Some(&both))), ok(), "{both}");
+    }
+    let good = Ua { nc: 9, ..phone.clone() }.authorization();
+    let after = format!("{good}\r\nAUTHORIZATION: Digest realm=\"elsewhere.test\"");
+    assert_eq!(check(&mut a, &with_authorization(&phone, Some(&after))), ok());
 }
 
 proptest! {

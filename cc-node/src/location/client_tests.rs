@@ -20,7 +20,12 @@ fn s(n: u64) -> Time {
 }
 
 fn record(user: &str) -> Record {
-    Record::Subscriber(Subscriber { aor: Aor::new(user, "rack.test"), ha1_md5: [1; 16], ha1_sha256: [2; 32] })
+    Record::Subscriber(Subscriber {
+        aor: Aor::new(user, "rack.test"),
+        ha1_md5: [1; 16],
+        ha1_sha256: [2; 32],
+        ha1_sha512_256: None,
+    })
 }
 
 fn sum(users: &[&str]) -> u128 {

@@ -16,7 +16,7 @@ fn aor(user: &str) -> Aor {
 }
 
 fn subscriber(user: &str) -> Record {
-    Record::Subscriber(Subscriber { aor: aor(user), ha1_md5: [1; 16], ha1_sha256: [2; 32] })
+    Record::Subscriber(Subscriber { aor: aor(user), ha1_md5: [1; 16], ha1_sha256: [2; 32], ha1_sha512_256: None })
 }
 
 fn bound(user: &str, contacts: &[&str], level: u64) -> Record {

@@ -26,7 +26,7 @@ fn aor() -> Aor {
 /// 1001 is provisioned, and bound to one phone for 60 s more.
 fn view() -> LocalView {
     let mut writer = Writer::new(&Keys::derive(&RackKey([9; 32])));
-    let subscriber = Subscriber { aor: aor(), ha1_md5: [0; 16], ha1_sha256: [0; 32] };
+    let subscriber = Subscriber { aor: aor(), ha1_md5: [0; 16], ha1_sha256: [0; 32], ha1_sha512_256: None };
     let binding = Binding {
         contact: "sip:1001@192.0.2.1".into(),
         q_thousandths: 1000,

@@ -63,7 +63,8 @@ pub fn identify(
     }
 }
 
-/// `Ok(None)`: the domain asks nobody. The refusal's challenges are cut so that the answer is at most twice the request.
+/// `Ok(None)`: the domain asks nobody. The refusal's challenges are cut so that the answer is at most twice the request;
+/// where not one has room, the answer is a 400.
 #[allow(clippy::too_many_arguments)]
 pub fn authenticate(
     station: &Station,
@@ -86,7 +87,10 @@ pub fn authenticate(
             let headers = auth.challenge_headers(wall, request.call_id(), &domain.name, which, stale);
             let bare = station.reply(request, source, which.status(), None, Vec::new()).len();
             let budget = (2 * request.trimmed_bytes().len()).saturating_sub(bare);
-            Err(Refusal { headers: fit(headers, budget), ..Refusal::new(which.status(), Rejection::Challenged) })
+            match fit(headers, budget) {
+                none if none.is_empty() => Err(Refusal::because(400, Rejection::Invalid, "Too Short To Be Challenged")),
+                headers => Err(Refusal { headers, ..Refusal::new(which.status(), Rejection::Challenged) }),
+            }
         }
     }
 }

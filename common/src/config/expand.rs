@@ -1,8 +1,9 @@
 //! From the shorthand for one machine to the three lists that services read; and the demo rack itself.
 
+use super::digest_offer::DigestOffer;
 use super::network::{CcNode, Listener, LoadManager, LocationServer, OneMachine, Planes};
 use super::rack::Rack;
-use super::service::{Auth, DigestOffer, Domain, Mode, Provisioning, SubscriberRange};
+use super::service::{Auth, Domain, Mode, Provisioning, SubscriberRange};
 use super::tuning::{Dns, Egress, Heartbeat, Limits, Log, Registrar, SessionTimers, Timers};
 use crate::ids::{NodeId, Transport};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -19,7 +20,7 @@ impl Rack {
         let domain = Domain {
             name: "rack.test".into(),
             auth: Auth::Digest,
-            digest: DigestOffer::Md5,
+            digest: DigestOffer::default(),
             provisioning: Provisioning::Closed,
             default: false,
             mode: Mode::Proxy,

@@ -1,6 +1,7 @@
 //! Who is served: domains, first subscribers, trunks and routes.
 
 use super::destination::TrunkDestination;
+use super::digest_offer::DigestOffer;
 use crate::ids::{ListenerId, TrunkId};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Visitor;
@@ -20,7 +21,7 @@ pub struct Domain {
     /// `digest`: users prove who they are (RFC 3261 §22, RFC 8760); `none`: everybody is believed.
     #[serde(default)]
     pub auth: Auth,
-    /// Algorithms that a challenge offers; a right answer with either is taken.
+    /// Algorithms that a challenge offers; an answer with another one is challenged again.
     #[serde(default, skip_serializing_if = "DigestOffer::is_default")]
     pub digest: DigestOffer,
     /// `closed`: only subscribers may register; `open`: any AOR may.
@@ -62,24 +63,6 @@ pub enum Auth {
     #[default]
     Digest,
     None,
-}
-
-/// `md5` alone is what every phone understands: many give up when a second challenge follows, or when the first names an
-/// algorithm that they lack. `both` offers SHA-256 first (RFC 8760 §2.4).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum DigestOffer {
-    #[default]
-    Md5,
-    #[serde(rename = "sha-256")]
-    Sha256,
-    Both,
-}
-
-impl DigestOffer {
-    fn is_default(&self) -> bool {
-        *self == DigestOffer::default()
-    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -1,10 +1,11 @@
 //! Commands of the provisioning log and their outcomes. The outcome, refusal included, is decided when a command is
 //! applied, in log order, the same way by every server that applies the log.
 
-use super::record::{LogTime, Subscriber};
-use super::{Aor, Binding};
+use super::record::LogTime;
+use super::subscriber::{ThreeDigests, TwoDigests};
+use super::{Aor, Binding, Subscriber};
 use crate::ids::{Level, ListenerId};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::net::SocketAddr;
 
 /// Names one asking, so that a repeated command has no second effect. Drawn by the asker:
@@ -12,7 +13,7 @@ use std::net::SocketAddr;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct IdempotenceKey(pub u128);
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     Register(RegisterCommand),
     /// Add or replace a subscriber. `only_new`: refuse with [`Refusal::Exists`] if it is there.
@@ -30,6 +31,58 @@ pub enum Command {
         contact: String,
         version: Level,
     },
+}
+
+/// How a command is encoded: see [`super::Record`].
+#[derive(Serialize)]
+#[serde(rename = "Command")]
+enum Written<'c> {
+    Register(&'c RegisterCommand),
+    PutSubscriber { subscriber: TwoDigests<'c>, only_new: bool },
+    RemoveSubscriber { aor: &'c Aor },
+    Expire { aor: &'c Aor, contact: &'c str, version: Level },
+    PutSubscriberOfThree { subscriber: ThreeDigests<'c>, only_new: bool },
+}
+
+#[derive(Deserialize)]
+#[serde(rename = "Command")]
+enum Read {
+    Register(RegisterCommand),
+    PutSubscriber { subscriber: TwoDigests<'static>, only_new: bool },
+    RemoveSubscriber { aor: Aor },
+    Expire { aor: Aor, contact: String, version: Level },
+    PutSubscriberOfThree { subscriber: ThreeDigests<'static>, only_new: bool },
+}
+
+impl Serialize for Command {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let written = match self {
+            Command::Register(register) => Written::Register(register),
+            Command::PutSubscriber { subscriber, only_new } => match ThreeDigests::of(subscriber) {
+                Some(three) => Written::PutSubscriberOfThree { subscriber: three, only_new: *only_new },
+                None => Written::PutSubscriber { subscriber: TwoDigests::of(subscriber), only_new: *only_new },
+            },
+            Command::RemoveSubscriber { aor } => Written::RemoveSubscriber { aor },
+            Command::Expire { aor, contact, version } => Written::Expire { aor, contact, version: *version },
+        };
+        written.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Command {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(match Read::deserialize(deserializer)? {
+            Read::Register(register) => Command::Register(register),
+            Read::PutSubscriber { subscriber, only_new } => {
+                Command::PutSubscriber { subscriber: subscriber.into(), only_new }
+            }
+            Read::RemoveSubscriber { aor } => Command::RemoveSubscriber { aor },
+            Read::Expire { aor, contact, version } => Command::Expire { aor, contact, version },
+            Read::PutSubscriberOfThree { subscriber, only_new } => {
+                Command::PutSubscriber { subscriber: subscriber.into(), only_new }
+            }
+        })
+    }
 }
 
 /// A REGISTER as it stands in the log (RFC 3261 §10.3 steps 6 and 7 are done when it is applied).

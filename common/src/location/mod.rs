@@ -7,9 +7,11 @@
 pub mod aor;
 pub mod command;
 pub mod record;
+pub mod subscriber;
 pub mod sum;
 
 pub use aor::Aor;
 pub use command::{Command, IdempotenceKey, Outcome, Refusal, RegisterCommand, RequestedBinding};
-pub use record::{Binding, Bindings, Change, Entry, LogTime, Record, RecordKey, Subscriber};
+pub use record::{Binding, Bindings, Change, Entry, LogTime, Record, RecordKey};
+pub use subscriber::Subscriber;
 pub use sum::RecordSum;

@@ -1,30 +1,15 @@
 //! What a replica holds: subscribers and the bindings of an address of record.
 
-use super::Aor;
+use super::subscriber::{ThreeDigests, TwoDigests};
+use super::{Aor, Subscriber};
 use crate::ids::{Level, ListenerId};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::net::SocketAddr;
 
 /// Milliseconds of the log's own clock: it never goes back and is carried by every entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct LogTime(pub u64);
-
-/// A provisioned user with the digests of its password (RFC 3261 §22, RFC 8760).
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Subscriber {
-    pub aor: Aor,
-    /// MD5(user:realm:password), lower-case hex digits as 16 raw bytes; the realm is the AOR's domain.
-    pub ha1_md5: [u8; 16],
-    /// SHA-256(user:realm:password).
-    pub ha1_sha256: [u8; 32],
-}
-
-impl std::fmt::Debug for Subscriber {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Subscriber({}, digests hidden)", self.aor)
-    }
-}
 
 /// One contact of an AOR (RFC 3261 §10.3), with where it is reached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,10 +41,51 @@ pub struct Bindings {
     pub bindings: Vec<Binding>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
     Subscriber(Subscriber),
     Bindings(Bindings),
+}
+
+/// How a record is encoded: a subscriber without the third digest as before there was one, so that old records, and the
+/// sums over them, stay what they were.
+#[derive(Serialize)]
+#[serde(rename = "Record")]
+enum Written<'r> {
+    Subscriber(TwoDigests<'r>),
+    Bindings(&'r Bindings),
+    SubscriberOfThree(ThreeDigests<'r>),
+}
+
+#[derive(Deserialize)]
+#[serde(rename = "Record")]
+enum Read {
+    Subscriber(TwoDigests<'static>),
+    Bindings(Bindings),
+    SubscriberOfThree(ThreeDigests<'static>),
+}
+
+impl Serialize for Record {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let written = match self {
+            Record::Subscriber(subscriber) => match ThreeDigests::of(subscriber) {
+                Some(three) => Written::SubscriberOfThree(three),
+                None => Written::Subscriber(TwoDigests::of(subscriber)),
+            },
+            Record::Bindings(bindings) => Written::Bindings(bindings),
+        };
+        written.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Record {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(match Read::deserialize(deserializer)? {
+            Read::Subscriber(two) => Record::Subscriber(two.into()),
+            Read::Bindings(bindings) => Record::Bindings(bindings),
+            Read::SubscriberOfThree(three) => Record::Subscriber(three.into()),
+        })
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

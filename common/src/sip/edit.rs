@@ -201,7 +201,10 @@ impl<'m> Edit<'m> {
         }
         match message.headers_end == message.body.start {
             // It came without the empty line; what leaves has one.
-            true => out.end_line(),
+            true => {
+                out.flush();
+                out.end_line();
+            }
             false => out.keep(message.headers_end..message.body.start),
         }
         match &self.body {

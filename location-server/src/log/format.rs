@@ -16,6 +16,8 @@
 //! | 56..60 | crc32c of the command |
 //! | 60..64 | crc32c of the 60 bytes before it |
 //!
+//! How a command's subscriber is encoded with and without its third digest stands in `common/FORMATS.md`.
+//!
 //! A record that a crash left unfinished (torn) was never acknowledged: it is cut off. It ends before its length says, or
 //! whole sectors of it were never written and read as zeros. Anything else that is wrong is damage to what may have been
 //! acknowledged, and stops the start. Where a later record says that the unreadable one was durable, it is damage too.
@@ -210,7 +212,7 @@ fn be64(bytes: &[u8; HEADER], at: usize) -> u64 {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use common::location::{Aor, Command};
+    use common::location::{Aor, Command, Subscriber};
 
     fn entry(level: u64) -> LogEntry {
         LogEntry {
@@ -251,6 +253,21 @@ mod tests {
         let (levels, scanned) = read(&bytes);
         assert_eq!(levels, [1, 2, 3]);
         assert_eq!(scanned.unwrap(), Scanned { last: Level(3), good: bytes.len(), torn: None });
+    }
+
+    /// Octets of a log from before there was a third digest: a subscriber, put there by the program of that time.
+    #[test]
+    fn an_old_record_is_read_and_written_as_it_was() {
+        let aor = Aor::new("1001", "rack.test");
+        let subscriber = Subscriber { aor, ha1_md5: [0xaa; 16], ha1_sha256: [0xbb; 32], ha1_sha512_256: None };
+        let old = [&b"\x01\x0e1001@rack.test"[..], &[0xaa; 16], &[0xbb; 32], &[0]].concat();
+        let entry = LogEntry { command: Command::PutSubscriber { subscriber, only_new: false }, ..entry(1) };
+        let mut bytes = SegmentHeader { history: HistoryId(7), first: Level(1) }.encode().to_vec();
+        write_record(&entry, Level(0), &mut bytes).unwrap();
+        assert_eq!(&bytes[2 * HEADER..], old);
+        let mut entries = Vec::new();
+        scan("1.log", &bytes, Level(1), true, &mut |e| entries.push(e)).unwrap();
+        assert_eq!(entries, [entry]);
     }
 
     #[test]

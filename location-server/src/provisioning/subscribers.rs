@@ -2,13 +2,14 @@
 
 use super::problem::{Problem, ProblemBody};
 use super::{Api, Page, row};
+use crate::store::Store;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use common::ids::Level;
-use common::location::{Command, Outcome, Refusal};
+use common::location::{Command, Outcome, Refusal, Subscriber};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -19,6 +20,17 @@ pub struct SubscriberBody {
     pub aor: String,
     /// Bindings that it has now
     pub contacts: usize,
+    /// Algorithms that its password can be asked for with; SHA-512-256 is missing where the password is from before it was kept
+    pub digests: Vec<&'static str>,
+}
+
+impl SubscriberBody {
+    fn of(store: &Store, subscriber: &Subscriber) -> SubscriberBody {
+        let mut digests = vec!["MD5", "SHA-256"];
+        digests.extend(subscriber.ha1_sha512_256.map(|_| "SHA-512-256"));
+        let contacts = store.bindings(&subscriber.aor).map_or(0, |b| b.bindings.len());
+        SubscriberBody { aor: subscriber.aor.to_string(), contacts, digests }
+    }
 }
 
 /// What to add
@@ -137,8 +149,8 @@ pub async fn show(State(api): State<Api>, Path(aor): Path<String>) -> Result<Jso
     let aor = row::aor(&api, &aor)?;
     let text = aor.to_string();
     let found = api.inbox.read(move |server, _| {
-        let contacts = server.store().bindings(&aor).map_or(0, |b| b.bindings.len());
-        server.store().subscriber(&aor).map(|s| SubscriberBody { aor: s.aor.to_string(), contacts })
+        let store = server.store();
+        store.subscriber(&aor).map(|subscriber| SubscriberBody::of(store, subscriber))
     });
     found.await?.map(Json).ok_or_else(|| missing(&text))
 }
@@ -161,14 +173,8 @@ pub async fn list(
     let page = api.inbox.read(move |server, _| {
         let store = server.store();
         let mut rows = store.subscribers_after(after.as_ref());
-        let subscribers: Vec<SubscriberBody> = rows
-            .by_ref()
-            .take(limit)
-            .map(|s| SubscriberBody {
-                aor: s.aor.to_string(),
-                contacts: store.bindings(&s.aor).map_or(0, |b| b.bindings.len()),
-            })
-            .collect();
+        let subscribers: Vec<SubscriberBody> =
+            rows.by_ref().take(limit).map(|subscriber| SubscriberBody::of(store, subscriber)).collect();
         let next = rows.next().and(subscribers.last().map(|s| s.aor.clone()));
         Subscribers { subscribers, next, total: store.subscriber_count() }
     });

@@ -146,7 +146,7 @@ async fn a_subscriber_from_adding_to_removing() {
     );
     let (status, body) = call(&api, "POST", "/v1/subscribers", ALICE).await;
     assert!(status == 409 && body["error"].as_str().unwrap().contains("alice@rack.test"), "{body}");
-    let one = json!({"aor": "alice@rack.test", "contacts": 0});
+    let one = json!({"aor": "alice@rack.test", "contacts": 0, "digests": ["MD5", "SHA-256", "SHA-512-256"]});
     assert_eq!(call(&api, "GET", "/v1/subscribers/alice@rack.test", "").await, (200, one));
     let path = "/v1/subscribers/alice@rack.test";
     assert_eq!(call(&api, "PUT", path, r#"{"password":"other"}"#).await.0, 200);

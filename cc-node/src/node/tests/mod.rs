@@ -183,7 +183,7 @@ impl Bench {
 
     pub fn subscriber(&mut self, user: &str, domain: &str) {
         let aor = Aor::new(user, domain);
-        let subscriber = Subscriber { aor: aor.clone(), ha1_md5: [1; 16], ha1_sha256: [1; 32] };
+        let subscriber = Subscriber { aor: aor.clone(), ha1_md5: [1; 16], ha1_sha256: [1; 32], ha1_sha512_256: None };
         self.view.subscribers.insert(aor, Arc::new(subscriber));
     }
 

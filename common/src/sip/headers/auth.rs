@@ -4,23 +4,28 @@ use crate::sip::{HeaderId, ParseError, lex};
 use std::borrow::Cow;
 use std::fmt;
 
-/// A digest algorithm that we compute.
+/// A digest algorithm that we compute, the weakest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Algorithm {
     Md5,
     Sha256,
+    /// SHA-512 with other start values, cut to 256 bits (FIPS 180-4); not SHA-512's first half.
+    Sha512_256,
 }
 
 impl Algorithm {
+    pub const ALL: [Algorithm; 3] = [Algorithm::Md5, Algorithm::Sha256, Algorithm::Sha512_256];
+
     /// As in the `algorithm` parameter, in any case; `None` for one that we do not compute.
     pub fn of(name: &str) -> Option<Algorithm> {
-        [Algorithm::Md5, Algorithm::Sha256].into_iter().find(|a| name.eq_ignore_ascii_case(a.as_str()))
+        Algorithm::ALL.into_iter().find(|a| name.eq_ignore_ascii_case(a.as_str()))
     }
 
     pub fn as_str(self) -> &'static str {
         match self {
             Algorithm::Md5 => "MD5",
             Algorithm::Sha256 => "SHA-256",
+            Algorithm::Sha512_256 => "SHA-512-256",
         }
     }
 }
@@ -62,6 +67,11 @@ impl<'a> Credentials<'a> {
             qop: found.take("qop"),
             nc: found.take("nc"),
         })
+    }
+
+    /// The realm of a value with the scheme `Digest`, whatever else is missing in it: says whose credentials they are.
+    pub fn realm(value: &str) -> Option<Cow<'_, str>> {
+        Fields::read(value).ok()?.take("realm")
     }
 
     /// MD5 where none is named (RFC 3261 §22.4); `None` for one that we do not compute.

@@ -1,11 +1,14 @@
 //! The answer of phones and of the load generator to a digest challenge (RFC 3261 §22, RFC 8760). The hashes are rsip's,
-//! so that it is a second opinion on the registrar's own digest code.
+//! so that it is a second opinion on the registrar's own digest code; rsip has no SHA-512-256, so that one is written
+//! out here.
 
 use common::sip::{HeaderId, SipMessage};
 use rsip::headers::auth::{Algorithm, AuthQop};
 use rsip::services::DigestGenerator;
+use sha2::{Digest, Sha512_256};
 
-/// The `Authorization` or `Proxy-Authorization` line for the first challenge with a known algorithm.
+/// The `Authorization` or `Proxy-Authorization` line for the first challenge with a known algorithm: the server has put
+/// the strongest first (RFC 8760 §2.4).
 pub(crate) fn answer(
     login: (&str, &str),
     response: &SipMessage,
@@ -32,8 +35,9 @@ pub fn answer_again(
     let (offer, label, algorithm) = response.all(challenge).find_map(|value| {
         let text = String::from_utf8_lossy(value).into_owned();
         match field(&text, "algorithm").unwrap_or_else(|| "MD5".to_string()).to_ascii_uppercase().as_str() {
-            "MD5" => Some((text, "MD5", Algorithm::Md5)),
-            "SHA-256" => Some((text, "SHA-256", Algorithm::Sha256)),
+            "MD5" => Some((text, "MD5", Some(Algorithm::Md5))),
+            "SHA-256" => Some((text, "SHA-256", Some(Algorithm::Sha256))),
+            "SHA-512-256" => Some((text, "SHA-512-256", None)),
             _ => None,
         }
     })?;
@@ -42,22 +46,30 @@ pub fn answer_again(
     let qop = with_qop.then(|| AuthQop::Auth { cnonce: cnonce.to_string(), nc });
     let method: rsip::Method = method.parse().ok()?;
     let parsed: rsip::Uri = rsip::Uri::try_from(uri).ok()?;
-    let response = DigestGenerator {
-        username: user,
-        password,
-        nonce: &nonce,
-        uri: &parsed,
-        realm: &realm,
-        method: &method,
-        qop: qop.as_ref(),
-        algorithm,
-    }
-    .compute();
-    let qop = if with_qop { format!(", qop=auth, nc={nc:08x}, cnonce=\"{cnonce}\"") } else { String::new() };
+    let (username, count) = (user, format!("{nc:08x}"));
+    let response = match algorithm {
+        Some(algorithm) => {
+            let qop = qop.as_ref();
+            let uri = &parsed;
+            DigestGenerator { username, password, nonce: &nonce, uri, realm: &realm, method: &method, qop, algorithm }
+                .compute()
+        }
+        None => {
+            let a1 = sha_512_256(&format!("{username}:{realm}:{password}"));
+            let a2 = sha_512_256(&format!("{method}:{parsed}"));
+            let middle = if with_qop { format!("{nonce}:{count}:{cnonce}:auth") } else { nonce.clone() };
+            sha_512_256(&format!("{a1}:{middle}:{a2}"))
+        }
+    };
+    let qop = if with_qop { format!(", qop=auth, nc={count}, cnonce=\"{cnonce}\"") } else { String::new() };
     let opaque = field(&offer, "opaque").map(|o| format!(", opaque=\"{o}\"")).unwrap_or_default();
     Some(format!(
         "{name}: Digest username=\"{user}\", realm=\"{realm}\", nonce=\"{nonce}\", uri=\"{parsed}\", response=\"{response}\", algorithm={label}{qop}{opaque}"
     ))
+}
+
+fn sha_512_256(text: &str) -> String {
+    Sha512_256::digest(text.as_bytes()).iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
 /// One field of a challenge, without its quotes.
@@ -81,7 +93,54 @@ fn field(challenge: &str, name: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::field;
+    use super::super::Pickup;
+    use super::*;
+    use common::sip::Limits;
+
+    /// What the phone says to these challenges in a 407: the algorithm and the response.
+    fn answered(challenges: &[&str]) -> Option<(String, String)> {
+        let lines: String = challenges
+            .iter()
+            .map(|c| {
+                format!("Proxy-Authenticate: Digest realm=\"biloxi.com\", nonce=\"dcd98b7102dd2f0e8b11d0f600bfb0c093\", {c}\r\n")
+            })
+            .collect();
+        let text = format!("SIP/2.0 407 X\r\nVia: SIP/2.0/UDP a\r\n{lines}\r\n");
+        let settings = Settings {
+            user: "bob".into(),
+            domain: "biloxi.com".into(),
+            password: "zanzibar".into(),
+            local: ([127, 0, 0, 1], 5062).into(),
+            proxy: ([127, 0, 0, 1], 5060).into(),
+            pickup: Pickup::Never,
+            seed: 1,
+        };
+        let message = SipMessage::parse(text.into(), &Limits::default()).expect("a response");
+        let line = answer(&settings, &message, "INVITE", "sip:bob@biloxi.com", "0a4f113b")?;
+        let of = |name| field(&line, name).expect("a field");
+        assert!(line.starts_with("Proxy-Authorization: Digest username=\"bob\""), "{line}");
+        Some((of("algorithm"), of("response")))
+    }
+
+    /// The vectors that the registrar is tested with.
+    #[test]
+    fn the_first_challenge_that_it_understands() {
+        let (md5, sha) = ("algorithm=MD5, qop=\"auth\"", "algorithm=SHA-512-256, qop=\"auth\"");
+        let with = |label: &str, response: &str| Some((label.to_string(), response.to_string()));
+        let strong = with("SHA-512-256", "7f1a09de0f19af0a1eac2b28d33e3f2fb89cca1ad8fb01bba5e1883b288bac14");
+        assert_eq!(answered(&[sha, "algorithm=SHA-256, qop=\"auth\"", md5]), strong);
+        assert_eq!(answered(&["algorithm=SHA-3, qop=\"auth\"", sha, md5]), strong);
+        assert_eq!(
+            answered(&[md5, sha]),
+            with("MD5", "89eb0059246c02b2f6ee02c7961d5ea3"),
+            "the server knows the order"
+        );
+        assert_eq!(answered(&["qop=\"auth\""]), with("MD5", "89eb0059246c02b2f6ee02c7961d5ea3"));
+        let legacy = "9e960b3a01beb63f1ea5d45d43bd8a2178879d3c9ddbbdb0624187ca823c6eca";
+        assert_eq!(answered(&["algorithm=SHA-512-256"]), with("SHA-512-256", legacy));
+        assert_eq!(answered(&["algorithm=SHA-256, qop=\"auth\"", md5]).map(|(label, _)| label), Some("SHA-256".into()));
+        assert_eq!(answered(&["algorithm=AKAv1-MD5"]), None);
+    }
 
     #[test]
     fn fields_of_a_challenge_with_commas_in_quotes() {

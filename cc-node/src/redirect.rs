@@ -26,15 +26,18 @@ pub fn wanted(station: &Station, caller: &Caller, uri: &Uri<'_>, request: &SipMe
     }
 }
 
+/// An answer that tells where to go.
+pub struct Redirection {
+    /// 300 or 302.
+    pub status: u16,
+    /// Contact header lines, best first.
+    pub contacts: Vec<(&'static str, String)>,
+}
+
 /// The answer: status, and a Contact for every target, best first. 302 where there is one, 300 where the caller has the
 /// choice (§21.3). A user's contacts are told as registered, those that we could not reach ourselves too; a number's are
 /// the trunk's addresses. No Contact says how long it holds: it is good for this request (§8.3).
-pub fn answer(
-    station: &Station,
-    turn: &Turn<'_>,
-    caller: &Caller,
-    uri: &Uri<'_>,
-) -> Result<(u16, Vec<(&'static str, String)>), Refusal> {
+pub fn answer(station: &Station, turn: &Turn<'_>, caller: &Caller, uri: &Uri<'_>) -> Result<Redirection, Refusal> {
     service::may_reach(station, caller, uri)?;
     let bindings = match service::named(station, uri, Some(caller)) {
         Named::Local { aor, .. } => locate::live(turn.view, turn.now, &aor),
@@ -53,7 +56,7 @@ pub fn answer(
         true => ("Contact", format!("<{uri}>")),
         false => ("Contact", format!("<{uri}>;q={}", qvalue(*q))),
     };
-    Ok((status, targets.iter().map(contact).collect()))
+    Ok(Redirection { status, contacts: targets.iter().map(contact).collect() })
 }
 
 /// Orders become q values that fall from 1 and stay above 0.

@@ -75,7 +75,7 @@ fn messages(gate: &Gate) -> Vec<String> {
         tail.replace("From: ", "INVITE sip:1002@rack.test SIP/2.0\r\nFrom: ").replace(";tag=t", ""),
         "\r\n\r\n".into(),
         "no sip\r\n\r\n".into(),
-        "BYE sip:a@b SIP/2.0\r\nTo: x\r\n\r\n".into(),
+        "SIP/2.0 200 OK\r\nTo: x\r\n\r\n".into(),
     ]
 }
 

@@ -256,7 +256,7 @@ fn from_an_empty_rack_to_a_message_each_way() {
 
     phone.send_to(b"\0\x01\0\0\x21\x12\xa4\x42123456789012", stage.vip()).unwrap();
     assert_eq!(receive(&phone)[..2], [1, 1]);
-    for rubbish in [&b"hello"[..], b"\r\n\r\n", &[0xFF; 60_000], b"BYE sip:a@b SIP/2.0\r\n\r\n"] {
+    for rubbish in [&b"hello"[..], b"\r\n\r\n", &[0xFF; 60_000], b"SIP/2.0 200 OK\r\n\r\n"] {
         phone.send_to(rubbish, stage.vip()).unwrap();
     }
     let wanted = [

@@ -5,11 +5,10 @@ use super::choices::Choices;
 use super::{fuzz, mangle};
 use common::config::{Override, Rack};
 
-const FILES: [&[u8]; 4] = [
+const FILES: [&[u8]; 3] = [
     include_bytes!("../../deploy/config/siprack.yaml"),
     include_bytes!("../../deploy/config/bench.yaml"),
     include_bytes!("../../deploy/config/conformance.yaml"),
-    include_bytes!("../rack/rack.yaml"),
 ];
 const WHOLE: &[u8] = b"name: test
 listeners:

@@ -29,7 +29,9 @@ impl View for OneUser {
 
     fn subscriber(&self, aor: &Aor) -> Option<Arc<Subscriber>> {
         let known = Aor::new("1001", REALM);
-        (*aor == known).then(|| Arc::new(Subscriber { aor: known, ha1_md5: HA1, ha1_sha256: [0x5b; 32] }))
+        (*aor == known).then(|| {
+            Arc::new(Subscriber { aor: known, ha1_md5: HA1, ha1_sha256: [0x5b; 32], ha1_sha512_256: Some([0x5b; 32]) })
+        })
     }
 
     fn log_time(&self, now: Time) -> LogTime {

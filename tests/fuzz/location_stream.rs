@@ -24,7 +24,8 @@ fn aor(choices: &mut Choices<'_>) -> Aor {
 }
 
 fn subscriber(choices: &mut Choices<'_>) -> Subscriber {
-    Subscriber { aor: aor(choices), ha1_md5: [choices.octet(); 16], ha1_sha256: [choices.octet(); 32] }
+    let ha1_sha512_256 = choices.octet().is_multiple_of(2).then(|| [choices.octet(); 32]);
+    Subscriber { aor: aor(choices), ha1_md5: [choices.octet(); 16], ha1_sha256: [choices.octet(); 32], ha1_sha512_256 }
 }
 
 fn binding(choices: &mut Choices<'_>) -> Binding {

@@ -14,6 +14,10 @@ fn plainly(text: &[u8]) -> Option<(Vec<Line>, usize)> {
     let mut at = text.iter().position(|b| *b == b'\n')? + 1;
     let mut headers: Vec<Line> = Vec::new();
     loop {
+        // The last line of a datagram is the end, too.
+        if at == text.len() {
+            return Some((headers, at));
+        }
         let end = at + text[at..].iter().position(|b| *b == b'\n')?;
         let line = text[at..end].strip_suffix(b"\r").unwrap_or(&text[at..end]);
         at = end + 1;

@@ -1,16 +1,19 @@
-//! Live runs: the real processes of a rack under real clients (SIPp, baresip, sipsak) in network namespaces that a run
+//! Live runs: the real processes of a rack under real clients (baresip, linphone, pjsua2, SIPp, sipsak, sipvicious) in network namespaces that a run
 //! makes and removes itself. Each case prints what it saw; one that cannot run says SKIP with the reason, and in CI
 //! (`CI=true`) that fails.
 //!
-//! `cargo run -p siprack-tests --bin live [-- NAME …]`; the programs under test are those of the release build.
+//! `cargo run -p siprack-tests --bin live [-- NAME …]`, a part of a case's name; with `SIPRACK_SOAK=yes` the long ones too; the programs under test are those of the release build.
 
 #![allow(clippy::disallowed_methods, reason = "live runs read clocks, wait, and look at the environment")]
 
-mod baresip;
 mod cases;
+mod clients;
+mod load;
 mod namespaces;
+mod phone;
 mod process;
 mod rack_process;
+mod script;
 mod sipp;
 
 use std::time::Instant;
@@ -28,8 +31,10 @@ pub struct Case {
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     let in_ci = std::env::var("CI").is_ok_and(|v| v == "true");
+    let soak = std::env::var("SIPRACK_SOAK").is_ok_and(|v| v == "yes") || !wanted.is_empty();
+    let all = cases::ALL.iter().chain(cases::SOAK.iter().filter(|_| soak));
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
-    for case in cases::ALL.iter().filter(|c| wanted.is_empty() || wanted.iter().any(|w| c.name.contains(w.as_str()))) {
+    for case in all.filter(|c| wanted.is_empty() || wanted.iter().any(|w| c.name.contains(w.as_str()))) {
         if let Some(reason) = missing(case) {
             println!("SKIP {}: {reason}", case.name);
             skipped += 1;
@@ -62,6 +67,10 @@ fn missing(case: &Case) -> Option<String> {
     if case.needs.contains(&"ip") && !rustix::process::geteuid().is_root() {
         return Some("network namespaces need root".to_string());
     }
-    let absent: Vec<&str> = case.needs.iter().copied().filter(|tool| process::find(tool).is_none()).collect();
+    let has = |tool: &str| match tool {
+        "pjsua2" => clients::pjsua2::python().is_some(),
+        _ => process::find(tool).is_some(),
+    };
+    let absent: Vec<&str> = case.needs.iter().copied().filter(|tool| !has(tool)).collect();
     (!absent.is_empty()).then(|| format!("not installed: {}", absent.join(", ")))
 }

@@ -27,16 +27,17 @@ impl Network {
         Ok(namespace)
     }
 
-    /// A host with this address on the outside switch.
+    /// A host with this address, IPv4 or IPv6, on the outside switch.
     pub fn host(&mut self, name: &str, address: &str) -> Result<Host, String> {
         let namespace = self.add(name)?;
         let hub = format!("{}hub", self.prefix);
         let port = format!("v-{name}");
         ip(&["link", "add", &port, "netns", &hub, "type", "veth", "peer", "name", "eth0", "netns", &namespace])?;
         ip(&["-n", &hub, "link", "set", &port, "master", "br0", "up"])?;
-        ip(&["-n", &namespace, "addr", "add", &format!("{address}/24"), "dev", "eth0"])?;
-        ip(&["-n", &namespace, "link", "set", "eth0", "up"])?;
-        Ok(Host { namespace, address: address.to_string() })
+        let host = Host { namespace, address: address.to_string() };
+        host.add_address(address)?;
+        ip(&["-n", &host.namespace, "link", "set", "eth0", "up"])?;
+        Ok(host)
     }
 
     /// A phone at 192.168.1.10 behind a router that masquerades it as `public`. Two of them have the same private
@@ -98,6 +99,16 @@ impl Host {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.namespace]).arg(program);
         command
+    }
+
+    /// One more address on the outside switch.
+    pub fn add_address(&self, address: &str) -> Result<(), String> {
+        let add = ["-n", &self.namespace, "addr", "add"];
+        if address.contains(':') {
+            // Without duplicate address detection it can be used at once.
+            return ip(&[&add[..], &[&format!("{address}/64"), "dev", "eth0", "nodad"]].concat());
+        }
+        ip(&[&add[..], &[&format!("{address}/24"), "dev", "eth0"]].concat())
     }
 
     /// A further address, for the inside planes.

@@ -1,8 +1,8 @@
 //! Child processes of a live run: started in a namespace, read line by line, ended with the run.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -13,12 +13,24 @@ const LINES_KEPT: usize = 20_000;
 pub struct Running {
     pub name: String,
     child: Child,
+    input: Option<ChildStdin>,
     lines: Arc<Mutex<Vec<String>>>,
 }
 
 impl Running {
     pub fn start(name: &str, command: &mut Command) -> Result<Running, String> {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(Stdio::null());
+        Running::spawn(name, command)
+    }
+
+    /// With a standard input, for `tell`.
+    pub fn start_interactive(name: &str, command: &mut Command) -> Result<Running, String> {
+        command.stdin(Stdio::piped());
+        Running::spawn(name, command)
+    }
+
+    fn spawn(name: &str, command: &mut Command) -> Result<Running, String> {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|e| format!("{name} did not start: {e}"))?;
         let lines = Arc::new(Mutex::new(Vec::new()));
         if let Some(out) = child.stdout.take() {
@@ -27,7 +39,14 @@ impl Running {
         if let Some(err) = child.stderr.take() {
             gather(err, lines.clone());
         }
-        Ok(Running { name: name.to_string(), child, lines })
+        let input = child.stdin.take();
+        Ok(Running { name: name.to_string(), child, input, lines })
+    }
+
+    /// Writes a line to its standard input.
+    pub fn tell(&mut self, line: &str) -> Result<(), String> {
+        let input = self.input.as_mut().ok_or(format!("{} has no input", self.name))?;
+        writeln!(input, "{line}").and_then(|()| input.flush()).map_err(|e| format!("{}: {e}", self.name))
     }
 
     pub fn output(&self) -> String {

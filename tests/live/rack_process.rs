@@ -122,6 +122,11 @@ fn on(host: Option<&Host>, program: &Path) -> Command {
 
 /// A rack file for a host with the VIP at its outside address and the inside on addresses of its own.
 pub fn rack_file(host: &Host, folder: &Path) -> Result<PathBuf, String> {
+    rack_file_with(host, folder, "")
+}
+
+/// The same with more listeners, as lines of the file.
+pub fn rack_file_with(host: &Host, folder: &Path, listeners: &str) -> Result<PathBuf, String> {
     let vip = &host.address;
     for last in [1, 11, 12, 13, 21] {
         host.add_inside_address(&format!("10.98.1.{last}"))?;
@@ -135,7 +140,7 @@ pub fn rack_file(host: &Host, folder: &Path) -> Result<PathBuf, String> {
         })
         .collect();
     let text = format!(
-        "name: live\nlisteners:\n  - {{ address: {vip}, port: 5060, transport: udp }}\n\
+        "name: live\nlisteners:\n  - {{ address: {vip}, port: 5060, transport: udp }}\n{listeners}\
          domains:\n  - {{ name: rack.test, auth: digest, provisioning: closed }}\n\
          load_managers:\n  - {{ id: 1, planes: {{ a: 10.98.1.1 }}, control_port: 15001, egress_port: 15010, workers: 1, admin: \"127.0.0.1:15101\" }}\n\
          cc_nodes:\n{nodes}\

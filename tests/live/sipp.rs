@@ -25,6 +25,8 @@ impl Sipp<'_> {
         command.current_dir(self.work).args(["-sf"]).arg(scenario);
         command.args(["-i", &self.host.address, "-p", &self.local_port.to_string(), "-nostdin", "-trace_err"]);
         command.args(["-error_file", &format!("{}-{}.err", self.scenario, self.local_port)]);
+        // By itself it writes the remote address, which for IPv6 is no URI.
+        command.args(["-auth_uri", "rack.test"]);
         if let Some(users) = self.users {
             command.arg("-inf").arg(users);
         }

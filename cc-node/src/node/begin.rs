@@ -7,7 +7,7 @@ use crate::proxy::preprocess::next_hop;
 use crate::proxy::session_timer;
 use crate::proxy::{self, Job, Original, RecordRoute, Routed, contact_address};
 use crate::record::{Decision, Hunt, Step};
-use crate::redirect;
+use crate::redirect::{self, Redirection};
 use crate::resolve::Destination;
 use crate::service::{self, Caller, Choice, Named, NextHop, Plan, Refusal, route};
 use crate::station::Station;
@@ -64,7 +64,7 @@ impl Engine {
         };
         if routed.routes.is_empty() && redirect::wanted(&self.station, &caller, &uri, &asked.request) {
             return match redirect::answer(&self.station, turn, &caller, &uri) {
-                Ok((status, contacts)) => self.redirect(turn, asked, status, contacts),
+                Ok(redirection) => self.redirect(turn, asked, redirection),
                 Err(refusal) => self.refuse_for_good(turn, asked, refusal),
             };
         }
@@ -106,8 +106,9 @@ impl Engine {
     }
 
     /// RFC 3261 §8.3. The client is known, so the answer is repeated until it is heard.
-    fn redirect(&mut self, turn: &mut Turn<'_>, asked: Asked, status: u16, contacts: Vec<(&'static str, String)>) {
+    fn redirect(&mut self, turn: &mut Turn<'_>, asked: Asked, redirection: Redirection) {
         turn.stats.redirected += 1;
+        let Redirection { status, contacts } = redirection;
         let bytes = self.station.reply(&asked.request, &asked.source, status, None, contacts);
         self.answer_for_good(turn, asked, status, bytes);
     }

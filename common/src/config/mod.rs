@@ -25,7 +25,5 @@ pub use load::{ConfigError, Override};
 pub use network::{CcNode, Listener, LoadManager, LocationServer, OneMachine, Planes};
 pub use problems::Problem;
 pub use rack::Rack;
-pub use service::{
-    Auth, Domain, Mode, Provisioning, Route, RouteDomain, SubscriberRange, Trunk, TrunkAddress,
-};
+pub use service::{Auth, Domain, Mode, Provisioning, Route, RouteDomain, SubscriberRange, Trunk, TrunkAddress};
 pub use tuning::{Dns, Egress, Heartbeat, Limits, Log, LogFormat, Registrar, SessionTimers, Timers};

@@ -167,7 +167,7 @@ fn what_is_no_request_to_us_is_answered_swallowed_or_counted() {
     assert_eq!(ingress(&gate, &table, binding, from, ListenerId(1), &mut scratch), Verdict::Reply);
     assert_eq!((scratch.written().len(), &scratch.written()[..2]), (44, &b"\x01\x01"[..]));
     for (datagram, why) in
-        [("hello\r\n\r\n", DropReason::NotSip), ("BYE sip:a@b SIP/2.0\r\nFrom: x\r\n\r\n", DropReason::NoCallId)]
+        [("hello\r\n\r\n", DropReason::NotSip), ("SIP/2.0 200 OK\r\nFrom: x\r\n\r\n", DropReason::NoCallId)]
     {
         assert_eq!(enter(&gate, &table, datagram).0, Verdict::Drop(why));
     }

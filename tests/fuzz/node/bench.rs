@@ -61,7 +61,9 @@ impl View for Replica {
 
     fn subscriber(&self, aor: &Aor) -> Option<Arc<Subscriber>> {
         let known = aor.domain() == "safe.test" && aor.user().starts_with("100");
-        known.then(|| Arc::new(Subscriber { aor: aor.clone(), ha1_md5: [1; 16], ha1_sha256: [1; 32] }))
+        known.then(|| {
+            Arc::new(Subscriber { aor: aor.clone(), ha1_md5: [1; 16], ha1_sha256: [1; 32], ha1_sha512_256: None })
+        })
     }
 
     fn log_time(&self, now: Time) -> LogTime {

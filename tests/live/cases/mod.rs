@@ -1,19 +1,32 @@
 //! The live runs, one promise a file.
 
+mod dialogs;
 mod healing;
+mod ipv6;
 mod newcomer;
+mod pairs;
 mod phones_behind_nat;
 mod refusals;
+mod soak;
+mod strangers;
 mod subscribers;
 mod trunk;
 
 use crate::Case;
+use crate::clients;
 
 pub const ALL: &[Case] = &[
     Case { name: "a newcomer's two commands on loopback", needs: &[], run: newcomer::run },
     Case { name: "bad input is refused with words", needs: &[], run: refusals::run },
     Case { name: "200 users register, 500 calls at 50/s", needs: &["ip", "sipp"], run: subscribers::run },
     Case { name: "two phones behind two routers", needs: &["ip", "nft", "baresip"], run: phones_behind_nat::run },
+    Case { name: "every client calls every other", needs: clients::NEEDS, run: pairs::run },
+    Case { name: "what passes besides calls", needs: &["ip", "sipp"], run: dialogs::run },
+    Case { name: "calls over IPv6 and across", needs: ipv6::NEEDS, run: ipv6::run },
+    Case { name: "strangers find nothing", needs: strangers::NEEDS, run: strangers::run },
     Case { name: "a trunk calls in and is called", needs: &["ip", "sipp"], run: trunk::run },
     Case { name: "any one process is killed and healed", needs: &["ip", "sipp"], run: healing::run },
 ];
+
+/// Only with `--soak`, or by name.
+pub const SOAK: &[Case] = &[Case { name: "ten minutes under load", needs: &["ip", "sipp"], run: soak::run }];

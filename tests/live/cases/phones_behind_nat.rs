@@ -2,8 +2,9 @@
 //! and a BYE from each side.
 
 use crate::Verdict;
-use crate::baresip::Baresip;
+use crate::clients::Kind;
 use crate::namespaces::Network;
+use crate::phone::{Account, Plan, call};
 use crate::rack_process::{Rack, rack_file, work_folder};
 
 pub fn run() -> Verdict {
@@ -17,24 +18,12 @@ pub fn run() -> Verdict {
     for user in ["1001", "1002"] {
         rack.siprack(&["subscriber", "add", &format!("{user}@rack.test"), "--password", "secret"])?;
     }
-    let mut a = Baresip::start(&home_a, "1001", "10.99.0.1", &folder)?;
-    let mut b = Baresip::start(&home_b, "1002", "10.99.0.1", &folder)?;
-
-    // First call: the caller holds and resumes (re-INVITEs from its side), then hangs up.
-    a.order("dial", "sip:1002@rack.test")?;
-    a.wait("Call established", 1)?;
-    b.wait("Call established", 1)?;
-    hold(&mut a, &mut b)?;
-    a.order("hangup", "")?;
-    b.wait("BYE sip:", 1)?;
-    // Second call: the callee holds, resumes and hangs up.
-    std::thread::sleep(std::time::Duration::from_millis(500));
-    a.order("dial", "sip:1002@rack.test")?;
-    a.wait("Call established", 2)?;
-    b.wait("Call established", 2)?;
-    hold(&mut b, &mut a)?;
-    b.order("hangup", "")?;
-    a.wait("BYE sip:", 2)?;
+    let vip = &host.address;
+    let (caller, callee) = (Account::new("1001", vip), Account::new("1002", vip));
+    let mut a = Kind::Baresip.register(&home_a, caller, &folder)?;
+    let mut b = Kind::Baresip.register(&home_b, callee.clone(), &folder)?;
+    call(Plan::CallerEnds, a.as_mut(), b.as_mut(), &callee)?;
+    call(Plan::CalleeEnds, a.as_mut(), b.as_mut(), &callee)?;
 
     std::thread::sleep(std::time::Duration::from_millis(300));
     let cdrs = rack.cdrs();
@@ -43,14 +32,4 @@ pub fn run() -> Verdict {
     }
     rack.stop()?;
     Ok("both directions, re-INVITE and BYE from each side, 2 CDRs".to_string())
-}
-
-/// `holder` sends a re-INVITE for hold and one to resume; `other` must see both inside the dialog.
-fn hold(holder: &mut Baresip, other: &mut Baresip) -> Result<(), String> {
-    let seen = other.running.count("a=sendonly");
-    holder.order("hold", "")?;
-    other.wait("a=sendonly", seen + 1)?;
-    let seen = other.running.count("a=sendrecv");
-    holder.order("resume", "")?;
-    other.wait("a=sendrecv", seen + 1)
 }

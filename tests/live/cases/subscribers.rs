@@ -8,7 +8,7 @@ use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
 
-const USERS: u32 = 200;
+pub const USERS: u32 = 200;
 const CALLS: u32 = 500;
 
 pub fn run() -> Verdict {
@@ -66,7 +66,7 @@ pub fn run() -> Verdict {
 }
 
 /// The import file, and SIPp's lists of users and of caller-callee pairs.
-fn write_users(folder: &Path) -> Result<(String, String, String), String> {
+pub fn write_users(folder: &Path) -> Result<(String, String, String), String> {
     let mut import = String::from("aor,password\n");
     let mut users = String::from("SEQUENTIAL\n");
     let mut pairs = String::from("SEQUENTIAL\n");

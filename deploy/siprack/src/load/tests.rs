@@ -47,7 +47,7 @@ impl View for Everybody {
     /// HA1 of user `u`, realm `rack.test`, password `secret`.
     fn subscriber(&self, aor: &Aor) -> Option<Arc<Subscriber>> {
         let ha1_md5 = [0x01, 0x7a, 0x58, 0xfa, 0x36, 0xdc, 0x7a, 0x9a, 0x89, 0x99, 0x4a, 0x1a, 0x85, 0xd7, 0xa8, 0x8e];
-        Some(Arc::new(Subscriber { aor: aor.clone(), ha1_md5, ha1_sha256: [0; 32] }))
+        Some(Arc::new(Subscriber { aor: aor.clone(), ha1_md5, ha1_sha256: [0; 32], ha1_sha512_256: None }))
     }
 
     fn log_time(&self, now: Time) -> LogTime {

@@ -93,7 +93,6 @@ fn field(challenge: &str, name: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Pickup;
     use super::*;
     use common::sip::Limits;
 
@@ -106,17 +105,8 @@ mod tests {
             })
             .collect();
         let text = format!("SIP/2.0 407 X\r\nVia: SIP/2.0/UDP a\r\n{lines}\r\n");
-        let settings = Settings {
-            user: "bob".into(),
-            domain: "biloxi.com".into(),
-            password: "zanzibar".into(),
-            local: ([127, 0, 0, 1], 5062).into(),
-            proxy: ([127, 0, 0, 1], 5060).into(),
-            pickup: Pickup::Never,
-            seed: 1,
-        };
         let message = SipMessage::parse(text.into(), &Limits::default()).expect("a response");
-        let line = answer(&settings, &message, "INVITE", "sip:bob@biloxi.com", "0a4f113b")?;
+        let line = answer(("bob", "zanzibar"), &message, "INVITE", "sip:bob@biloxi.com", "0a4f113b")?;
         let of = |name| field(&line, name).expect("a field");
         assert!(line.starts_with("Proxy-Authorization: Digest username=\"bob\""), "{line}");
         Some((of("algorithm"), of("response")))

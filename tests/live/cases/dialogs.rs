@@ -15,7 +15,7 @@ use std::time::Duration;
 pub struct Stage<'a> {
     pub caller: (&'a Host, &'a str),
     pub callee: (&'a Host, &'a str),
-    /// Where the caller, and a callee that sends by itself, find the rack.
+    /// Where the caller finds the rack.
     pub vip: &'a str,
     pub folder: &'a Path,
 }
@@ -75,10 +75,10 @@ pub fn register(host: &Host, user: &str, port: &str, vip: &str, folder: &Path) -
 
 /// Both sides must end content.
 pub fn climb(ladder: &Ladder, stage: &Stage<'_>) -> Result<(), String> {
-    let mut callee = start(&ladder.callee, stage.callee, stage)?;
+    let mut callee = start(&ladder.callee, stage.callee, None, stage.folder)?;
     // SIPp must have its socket before the first INVITE.
     std::thread::sleep(Duration::from_millis(200));
-    let mut caller = start(&ladder.caller, stage.caller, stage)?;
+    let mut caller = start(&ladder.caller, stage.caller, Some(stage.vip), stage.folder)?;
     let ended = [caller.wait(Duration::from_secs(25))?, callee.wait(Duration::from_secs(25))?];
     if ended.iter().all(|status| status.success()) {
         return Ok(());
@@ -99,13 +99,13 @@ pub fn climb(ladder: &Ladder, stage: &Stage<'_>) -> Result<(), String> {
     ))
 }
 
-fn start(script: &Script, (host, port): (&Host, &str), stage: &Stage<'_>) -> Result<Running, String> {
-    let (name, scenario) = (script.name(), script.write(stage.folder)?);
+/// Without a VIP it sends to where the first request came from.
+fn start(script: &Script, side: (&Host, &str), vip: Option<&str>, folder: &Path) -> Result<Running, String> {
+    let ((host, port), name, scenario) = (side, script.name(), script.write(folder)?);
     let mut command = host.command("sipp");
-    command.current_dir(stage.folder).arg("-sf").arg(scenario).args(["-i", &host.address, "-p", port, "-m", "1"]);
+    command.current_dir(folder).arg("-sf").arg(scenario).args(["-i", &host.address, "-p", port, "-m", "1"]);
     command.args(["-nostdin", "-timeout", "20", "-timeout_error", "-trace_err", "-error_file", &format!("{name}.err")]);
-    command.args(["-trace_msg", "-message_file", &format!("{name}.messages"), stage.vip]);
-    command.args(["-auth_uri", "rack.test"]);
+    command.args(["-trace_msg", "-message_file", &format!("{name}.messages"), "-auth_uri", "rack.test"]).args(vip);
     Running::start(&format!("sipp {name}"), &mut command)
 }
 

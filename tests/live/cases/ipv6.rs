@@ -11,8 +11,10 @@ use crate::script::{NO_BODY, Script, sdp};
 use std::path::Path;
 use std::time::Duration;
 
-/// Without pjsua2: its wheel is built without IPv6.
-const KINDS: [Kind; 3] = [Kind::Baresip, Kind::Linphone, Kind::Sipp];
+/// Without pjsua2: its wheel is built without IPv6. linphone calls SIPp alone, which does not look at the media: from its
+/// second call on linphone offers 127.0.0.1, which a baresip that speaks IPv6 alone refuses with 488.
+const CALLERS: [Kind; 3] = [Kind::Baresip, Kind::Sipp, Kind::Linphone];
+const CALLEES: [Kind; 3] = [Kind::Baresip, Kind::Sipp, Kind::Sipp];
 pub const NEEDS: &[&str] = &["ip", "baresip", "linphonec", "sipp"];
 
 const VIP4: &str = "10.99.0.1:5060";
@@ -32,25 +34,28 @@ pub fn run() -> Verdict {
     for n in 0..6 {
         phones.push(network.host(&format!("p{n}"), &format!("fd99::{}", 40 + n))?);
     }
-    let mut callers = pairs::register(&KINDS, &phones[0..3], 1001, "[fd99::1]", &folder)?;
-    let mut callees = pairs::register(&KINDS, &phones[3..6], 1004, "[fd99::1]", &folder)?;
-    for _ in KINDS {
-        pairs::round(&mut callers, &mut callees)?;
-        callees.rotate_left(1);
-    }
+    let mut callers = pairs::register(&CALLERS, &phones[0..3], 1001, "[fd99::1]", &folder)?;
+    let mut callees = pairs::register(&CALLEES, &phones[3..6], 1004, "[fd99::1]", &folder)?;
+    pairs::round(&mut callers, &mut callees)?;
+    callees.swap(0, 1);
+    pairs::round(&mut callers[..2], &mut callees[..2])?;
+    pairs::round(&mut callees[2..], &mut callers[2..])?;
     std::thread::sleep(Duration::from_millis(300));
     let cdrs = rack.cdrs();
-    for a in &callers {
-        for b in &callees {
+    let mut called = 0;
+    for a in &callers[..2] {
+        for b in &callees[..2] {
             check_records(&cdrs, a, b)?;
+            called += 1;
         }
+    }
+    for (a, b) in [(&callers[2], &callees[2]), (&callees[2], &callers[2])] {
+        check_records(&cdrs, a, b)?;
+        called += 1;
     }
     let crossed = cross(&mut network, &folder)?;
     rack.stop()?;
-    Ok(format!(
-        "{} pairs of clients over IPv6, {crossed} calls across with two Record-Route values each",
-        callers.len()
-    ))
+    Ok(format!("{called} pairs of clients over IPv6, {crossed} calls across with two Record-Route values each"))
 }
 
 /// A SIPp that is registered at one of the listeners.

@@ -89,9 +89,10 @@ fn under_load(rack: &Rack, load: &mut dyn Load, rate: u32, lasting: Duration) ->
     Ok(memory)
 }
 
+/// Its own memory: pages of the program itself come in as they are first used.
 fn resident_kib(pid: i64) -> Option<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.split_whitespace().next()?.parse().ok()
+    status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?.split_whitespace().next()?.parse().ok()
 }
 
 impl Memory {

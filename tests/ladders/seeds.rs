@@ -15,8 +15,11 @@ const CONDITIONS: [(&str, Conditions); 3] =
     [("loss", Conditions::LOSING), ("duplication", Conditions::DOUBLING), ("reordering", Conditions::REORDERING)];
 
 /// Scenario, condition and seed of what once failed, in the rack or in a checker, and was mended.
-const FAILED_ONCE: &[(&str, &str, u64)] =
-    &[("a_fork_of_which_one_answers", "loss", 7427), ("one_of_three_declines_for_all", "loss", 3012)];
+const FAILED_ONCE: &[(&str, &str, u64)] = &[
+    ("a_fork_of_which_one_answers", "loss", 7427),
+    ("one_of_three_declines_for_all", "loss", 3012),
+    ("the_caller_gives_up_while_three_phones_ring", "loss", 7427),
+];
 
 const SOAK: u64 = 10_000;
 const THREADS: usize = 2;

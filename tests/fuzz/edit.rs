@@ -5,6 +5,7 @@ use super::choices::Choices;
 use super::scan::WIDE;
 use super::{fuzz, mangle, seeds};
 use common::sip::{Edit, HeaderId, HeaderName, SipMessage};
+use std::collections::BTreeSet;
 
 const NAMES: [&str; 14] = [
     "Via",
@@ -121,23 +122,35 @@ fn check(octets: &[u8]) {
     assert_eq!(result.is_request(), message.is_request());
     assert!(result.headers().count() <= message.headers().count() + done.lines, "{}", shown());
     untouched(&message, &result, &done, &shown);
-    // A line that was named is an old one, the rest of an old list, or begins with a value that was given.
+    // A line that was named is made of ends of values that were given, and of the rest of an old one.
     let old: Vec<&[u8]> = message.headers().map(|(_, _, value)| value).collect();
     let given: Vec<Vec<u8>> = done.written.iter().map(|value| neutral(value)).collect();
     for (id, name, value) in result.headers().filter(|(id, name, _)| done.names(*id, name)) {
-        let rest = |rest: &[u8]| {
-            // Commas between which nothing stands are no values, and come and go.
-            let begin = rest.iter().position(|b| !matches!(b, b',' | b' ' | b'\t' | b'\r' | b'\n'));
-            let rest = &rest[begin.unwrap_or(rest.len())..];
-            rest.is_empty() || old.iter().any(|v| v.ends_with(rest)) || given.iter().any(|v| v.ends_with(rest))
-        };
-        let ours = |given: &Vec<u8>| {
-            let ends = (0..given.len().max(1)).filter_map(|from| given.get(from..));
-            ends.into_iter().any(|end| value.strip_prefix(end.trim_ascii_start()).is_some_and(rest))
-        };
-        let explained = rest(value) || given.iter().any(ours) || id == HeaderId::ContentLength;
+        let explained = is_made_of(values(value), &given, &old) || id == HeaderId::ContentLength;
         assert!(explained, "{}: {:?} in\n{}", name.escape_ascii(), value.escape_ascii().to_string(), shown());
     }
+}
+
+/// From the first value on: commas between which nothing stands are no values, and come and go.
+fn values(list: &[u8]) -> &[u8] {
+    let begin = list.iter().position(|b| !matches!(b, b',' | b' ' | b'\t' | b'\r' | b'\n'));
+    &list[begin.unwrap_or(list.len())..]
+}
+
+/// Whether ends of given values, one behind the other, and then perhaps the end of an old value make up this one: a list
+/// that stands in the place of a list's first value has a first value again.
+fn is_made_of(value: &[u8], given: &[Vec<u8>], old: &[&[u8]]) -> bool {
+    let (mut seen, mut open) = (BTreeSet::new(), vec![value]);
+    while let Some(rest) = open.pop() {
+        if rest.is_empty() || old.iter().any(|v| v.ends_with(rest)) {
+            return true;
+        }
+        for end in given.iter().flat_map(|given| (0..given.len()).map(move |from| values(&given[from..]))) {
+            let behind = rest.strip_prefix(end).map(values).filter(|_| !end.is_empty());
+            open.extend(behind.filter(|behind| seen.insert(behind.len())));
+        }
+    }
+    false
 }
 
 /// Headers that no edit named, in their order and their octets; and the body.

@@ -11,7 +11,7 @@
 //! 4. `heartbeat`, `ownership`: this node's sign of life, and the placement it has adopted.
 //! 5. `call`: calls and their dialogs, record numbers, CDRs.
 //! 6. `transaction`: the four machines of RFC 3261 §17 with RFC 6026, and their table.
-//! 7. `service`: who is called: identify, admit, locate or route, fork.
+//! 7. `service`: who is called: identify, admit, locate or route, fork; `identity`: what a message may say about its sender;
 //!    `redirect`: the targets told instead of tried.
 //! 8. `proxy`: RFC 3261 §16: checks, forwarding, response contexts; `in_dialog`: requests with a dialog token.
 //! 9. `node`: the dispatcher of one worker.
@@ -50,6 +50,8 @@ pub mod call;
 pub mod transaction;
 
 pub mod service;
+
+pub mod identity;
 
 pub mod redirect;
 

@@ -2,16 +2,18 @@
 //! `node` asks [`Authenticator::check`] for each new request of a domain with `auth: digest`, before anything else is done.
 //!
 //! - [`digest`]: from HA1 to the response. [`nonce`]: nonces without memory. [`replay`]: each nc once.
-//! - [`challenge`]: what a 401 or 407 carries.
+//! - [`challenge`]: what a 401 or 407 carries. [`consume`]: credentials that end here.
 //!
 //! Known and unknown users cost the same work and get the same answer.
 
 pub mod challenge;
+mod consume;
 pub mod digest;
 pub mod nonce;
 pub mod replay;
 
 pub use challenge::{Which, fit};
+pub use consume::consume;
 pub use nonce::Issuer;
 
 use crate::effect::View;
@@ -142,14 +144,17 @@ impl Authenticator {
         equal & known.is_some()
     }
 
-    /// A user speaks for itself only: From, and the To of a REGISTER, name the AOR that was authenticated.
+    /// A user speaks for itself only: From, and the To of a REGISTER, name the AOR that was authenticated. It may also
+    /// withhold its name in From, except where it registers.
     fn identity(&self, msg: &SipMessage, user: Aor) -> Verdict {
         let names_user =
             |uri: Result<SipUri<'_>, ParseError>| uri.is_ok_and(|u| local_aor(&self.rack, &u) == Some(user.clone()));
-        if !names_user(msg.from().and_then(|from| SipUri::parse(from.uri_text))) {
+        let registers = msg.method() == Method::Register;
+        let from = msg.from().and_then(|from| SipUri::parse(from.uri_text));
+        let is_withheld = !registers && from.as_ref().is_ok_and(is_anonymous);
+        if !is_withheld && !names_user(from) {
             return Verdict::Forbidden("From Is Not The Authenticated User");
         }
-        let registers = msg.method() == Method::Register;
         if registers && !names_user(msg.to().and_then(|to| SipUri::parse(to.uri_text))) {
             return Verdict::Forbidden("To Is Not The Authenticated User");
         }
@@ -164,6 +169,12 @@ fn ha1(subscriber: &Subscriber, hash: Hash) -> Option<&[u8]> {
         Hash::Sha256 => Some(&subscriber.ha1_sha256),
         Hash::Sha512_256 => subscriber.ha1_sha512_256.as_ref().map(|ha1| &ha1[..]),
     }
+}
+
+/// The URI of a caller that withholds its name: `sip:anonymous@anonymous.invalid` (RFC 3323 §4.1.1.3).
+pub fn is_anonymous(uri: &SipUri<'_>) -> bool {
+    let user = uri.user_unescaped();
+    uri.host.eq_ignore_ascii_case("anonymous.invalid") && user.is_none_or(|user| user.eq_ignore_ascii_case("anonymous"))
 }
 
 /// The AOR that a URI names if its host is ours: the domain's name stands for the VIP's own address too.

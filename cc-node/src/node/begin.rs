@@ -3,6 +3,7 @@
 use super::Engine;
 use super::request::{Asked, call_key, refuse};
 use crate::call::{Call, Side};
+use crate::identity::{self, Sender};
 use crate::proxy::preprocess::next_hop;
 use crate::proxy::session_timer;
 use crate::proxy::{self, Job, Original, RecordRoute, Routed, contact_address};
@@ -72,7 +73,12 @@ impl Engine {
             true => service::decide(&self.station, turn.view, turn.now, &caller, &uri, decisions),
             false => by_route(&self.station, &routed, decisions),
         };
-        match plan.and_then(|plan| session_interval(&self.station, &asked.request).map(|()| plan)) {
+        let promised = |plan: Plan| {
+            identity::privacy::promised(&self.station.rack, &asked.request, &plan.choices)?;
+            session_interval(&self.station, &asked.request)?;
+            Ok(plan)
+        };
+        match plan.and_then(promised) {
             Ok(plan) => self.forward(turn, asked, routed, caller, plan),
             Err(refusal) => self.refuse_for_good(turn, asked, refusal),
         }
@@ -135,9 +141,8 @@ impl Engine {
         let dialogs = self.proxy.calls.without_token(&request, source.remote).into_iter().collect();
         let owner = self.proxy.next_owner();
         let server = self.proxy.table.open_server(key, subject, owner);
-        let drop_credentials = matches!(caller, Caller::User(_));
-        let trusted = caller.trunk().is_some();
-        let original = Original { request, source, routed, record_route, drop_credentials, trusted };
+        let sender = Sender::of(&self.station.rack, &caller);
+        let original = Original { request, source, routed, record_route, sender };
         let Plan { choices, decisions } = plan;
         let caller = Some(caller);
         let job = Job { original, server, owner, caller, choices, decisions, key: call_key, call, dialogs };

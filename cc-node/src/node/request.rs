@@ -4,6 +4,7 @@
 use super::Engine;
 use super::begin::session_interval;
 use crate::auth::local_aor;
+use crate::identity::Sender;
 use crate::in_dialog::{self, InDialog};
 use crate::proxy::{Job, Original, RecordRoute, Routed, checks, contact_address, preprocess, stateless};
 use crate::record::{CallKey, Decision, Step};
@@ -12,7 +13,7 @@ use crate::station::Station;
 use crate::stats::{DropReason, Rejection};
 use crate::transaction::{Address, Outgoing, ServerKey, ServerSaw, Subject};
 use crate::turn::Turn;
-use common::flow::{Flow, Peer};
+use common::flow::Flow;
 use common::location::Aor;
 use common::sip::{MethodKind, SipMessage, SipUri, Uri};
 use common::tag;
@@ -84,13 +85,13 @@ impl Engine {
         if checks::check(station, &request, &loop_hash).is_err() {
             return turn.stats.drop(DropReason::AckInvalid);
         }
-        let (choice, trusted) = match &dialog {
+        let (choice, sender) = match &dialog {
             Some(dialog) => {
                 let calls = dialog.calls(&self.proxy.calls, &request);
                 let choice = dialog.choice(station, &self.proxy.calls, &calls, &routed);
-                (choice.ok(), matches!(dialog.near(), Peer::Trunk(_)))
+                (choice.ok(), Sender::at(&station.rack, &dialog.near()))
             }
-            None => (self.choice_without_token(turn, &request, &source, &routed), false),
+            None => (self.choice_without_token(turn, &request, &source, &routed), Sender::Untrusted),
         };
         let Some(choice) = choice else {
             let reason = if dialog.is_some() { DropReason::AckOutsidePeer } else { DropReason::AckWithoutToken };
@@ -99,7 +100,7 @@ impl Engine {
         let hop = self.proxy.whereabouts(turn, &self.station, request.call_id(), &choice.next_hop);
         let Some(hop) = hop else { return turn.stats.drop(DropReason::AckOutsidePeer) };
         let record_route = RecordRoute::No;
-        let original = Original { request, source, routed, record_route, drop_credentials: false, trusted };
+        let original = Original { request, source, routed, record_route, sender };
         stateless::ack(turn, &self.station, &original, &choice, hop);
     }
 
@@ -200,9 +201,9 @@ impl Engine {
         let decisions = vec![Decision { step: Step::Identify, found }];
         let owner = self.proxy.next_owner();
         let server = self.proxy.table.open_server(asked.key, asked.subject(&self.station), owner);
-        let trusted = matches!(dialog.near(), Peer::Trunk(_));
+        let sender = Sender::at(&self.station.rack, &dialog.near());
         let (request, source) = (asked.request, asked.source);
-        let original = Original { request, source, routed, record_route, drop_credentials: false, trusted };
+        let original = Original { request, source, routed, record_route, sender };
         let dialogs = calls.into_iter().map(|call| (call, dialog.sender)).collect();
         let choices = vec![choice];
         let job = Job { original, server, owner, caller: None, choices, decisions, key, call: None, dialogs };

@@ -30,10 +30,12 @@ fn rank(failure: &Failure) -> (u16, u8, bool) {
     (class, help, failure.response.is_none())
 }
 
-/// The response as it goes upstream: our Via off it, and to a 401 or 407 every other branch's challenges added (step 7).
-pub fn upstream(chosen: &SipMessage, others: &[&Failure]) -> bytes::Bytes {
+/// The response as it goes upstream: our Via off it, what may not `cross` too, and to a 401 or 407 every other branch's
+/// challenges added (step 7).
+pub fn upstream(chosen: &SipMessage, others: &[&Failure], cross: impl FnOnce(&mut Edit<'_>)) -> bytes::Bytes {
     let mut edit = Edit::new(chosen);
     edit.remove_first_value(HeaderId::Via);
+    cross(&mut edit);
     if matches!(chosen.status(), 401 | 407) {
         let challenging = others.iter().filter(|f| matches!(f.status, 401 | 407)).filter_map(|f| f.response.as_ref());
         for other in challenging {
@@ -78,8 +80,8 @@ mod tests {
     fn challenges_of_all_branches_go_upstream() {
         let a = failure(407, "Proxy-Authenticate: Digest realm=\"a\"\r\n");
         let b = failure(401, "WWW-Authenticate: Digest realm=\"b\"\r\n");
-        let text =
-            upstream(a.response.as_ref().unwrap(), &[&b, &failure(486, "WWW-Authenticate: Digest realm=\"no\"\r\n")]);
+        let busy = failure(486, "WWW-Authenticate: Digest realm=\"no\"\r\n");
+        let text = upstream(a.response.as_ref().unwrap(), &[&b, &busy], |_| {});
         let text = String::from_utf8(text.to_vec()).unwrap();
         assert!(
             text.contains("Via: SIP/2.0/UDP a\r\n") && text.contains("realm=\"a\"") && text.contains("realm=\"b\""),

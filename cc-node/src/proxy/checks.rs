@@ -2,6 +2,7 @@
 //! Called by `node` for every request that is no repeat.
 
 use super::preprocess::Routed;
+use crate::identity;
 use crate::service::{MAX_TARGETS, Refusal};
 use crate::station::Station;
 use crate::stats::Rejection;
@@ -57,7 +58,8 @@ pub fn check(station: &Station, request: &SipMessage, loop_hash: &str) -> Result
     if max_breadth(request) == 0 {
         return Err(Refusal::new(440, Rejection::Invalid));
     }
-    let unknown: Vec<&str> = request.words(HeaderId::ProxyRequire).collect();
+    let understood = |tag: &&str| tag.eq_ignore_ascii_case(identity::privacy::OPTION);
+    let unknown: Vec<&str> = request.words(HeaderId::ProxyRequire).filter(|tag| !understood(tag)).collect();
     if !unknown.is_empty() {
         return Err(Refusal::new(420, Rejection::Invalid).with("Unsupported", unknown.join(", ")));
     }

@@ -5,9 +5,11 @@ use super::best::Failure;
 use super::forward::Original;
 use crate::call::{CallRef, Side};
 use crate::effect::RecordNo;
+use crate::identity::Edge;
 use crate::record::{CallKey, Decision, Hunt, Target};
 use crate::resolve::LookupId;
 use crate::service::{Caller, Choice};
+use crate::station::Station;
 use crate::transaction::{ClientId, ServerId};
 use common::deadlines::Handle;
 use common::sip::MethodKind;
@@ -170,6 +172,17 @@ impl Context {
             _ => None,
         });
         failed.chain(&self.unreachable).collect()
+    }
+
+    /// The edge that a leg's response crosses on its way to who asked.
+    pub fn edge(&self, station: &Station, leg: &Leg) -> Edge {
+        Edge::back(&station.rack, &leg.target.peer, &self.original.sender)
+    }
+
+    /// The same for one of [`Context::failures`].
+    pub fn edge_of(&self, station: &Station, failure: &Failure) -> Edge {
+        let is_its = |leg: &&Leg| matches!(&leg.state, LegState::Failed(own) if std::ptr::eq(own, failure));
+        self.legs.iter().find(is_its).map_or(Edge { from: false, to: false }, |leg| self.edge(station, leg))
     }
 
     pub fn is_invite(&self) -> bool {

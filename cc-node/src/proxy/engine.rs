@@ -8,6 +8,7 @@ use super::forward::Original;
 use crate::call::{CallRef, Calls, Journal, Side};
 use crate::cdr::EndedBy;
 use crate::effect::RecordNo;
+use crate::identity;
 use crate::record::{CallKey, Decision, What};
 use crate::resolve::{LookupId, Resolver, Settings};
 use crate::service::{Caller, Choice};
@@ -17,7 +18,7 @@ use crate::transaction::{Due, LegRef, Outgoing, Owner, ServerId, Table};
 use crate::turn::Turn;
 use ahash::RandomState;
 use common::deadlines::Deadlines;
-use common::sip::{Limits, MethodKind};
+use common::sip::{Edit, Limits, MethodKind};
 use common::time::Time;
 use hashbrown::HashMap;
 
@@ -249,7 +250,9 @@ fn chosen_answer(station: &Station, context: &Context) -> (u16, bytes::Bytes, bo
         Some(failure) => match &failure.response {
             Some(response) => {
                 let others: Vec<&Failure> = failures.iter().copied().filter(|f| !std::ptr::eq(*f, failure)).collect();
-                (failure.status, best::upstream(response, &others), true)
+                let edge = context.edge_of(station, failure);
+                let cross = |edit: &mut Edit<'_>| identity::response(&station.rack, response, edge, edit);
+                (failure.status, best::upstream(response, &others, cross), true)
             }
             None => own(failure.status),
         },

@@ -3,6 +3,8 @@
 use super::checks::with_loop_part;
 use super::preprocess::Routed;
 use super::session_timer;
+use crate::auth;
+use crate::identity::{self, Sender};
 use crate::record::Target;
 use crate::service::Choice;
 use crate::station::Station;
@@ -32,10 +34,8 @@ pub struct Original {
     pub source: Flow,
     pub routed: Routed,
     pub record_route: RecordRoute,
-    /// Our own challenge was answered: the credentials stay here.
-    pub drop_credentials: bool,
-    /// It comes from a trunk: what it asserts about the caller may stand (RFC 3325 §5).
-    pub trusted: bool,
+    /// Decides what it may assert about the caller.
+    pub sender: Sender,
 }
 
 /// The target of a choice: with its branch, which is never recomputed.
@@ -90,12 +90,8 @@ pub fn write(station: &Station, original: &Original, target: &Target, breadth: O
             edit.push_front(HeaderId::Route, route);
         }
     }
-    if original.drop_credentials && request.all(HeaderId::ProxyAuthorization).count() == 1 {
-        edit.remove_all(HeaderId::ProxyAuthorization);
-    }
-    if !original.trusted {
-        edit.remove_all(HeaderId::PAssertedIdentity);
-    }
+    auth::consume(&station.rack, request, &mut edit);
+    identity::request(&station.rack, request, &original.sender, &target.peer, &mut edit);
     record_route(station, original, target, &mut edit);
     if let Ok(Some(timer)) = session_timer::Asked::of(&station.rack.session_timers, request) {
         timer.write(request, &mut edit);

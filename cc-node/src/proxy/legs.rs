@@ -147,7 +147,7 @@ impl Proxy {
         if status < 200 {
             return self.send_cancel(turn, station, client);
         }
-        let message = Outgoing::new(None, stateless::without_our_via(response));
+        let message = Outgoing::new(None, stateless::upstream_by_address(station, source, response));
         if !upstream.is_some_and(|server| self.table.pass_late_2xx(turn, server, message)) {
             stateless::response(turn, station, source, response);
         }

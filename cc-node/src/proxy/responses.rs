@@ -3,11 +3,11 @@
 use super::best::Failure;
 use super::context::{Cancel, Context, LegState};
 use super::engine::{Proxy, Wait};
-use super::stateless::without_our_via;
 use super::targets::hop;
 use super::{contact_address, session_timer, stateless};
 use crate::call::{Answer, Side};
 use crate::effect::RecordNo;
+use crate::identity;
 use crate::record::What;
 use crate::station::Station;
 use crate::stats::DropReason;
@@ -77,7 +77,7 @@ impl Proxy {
             self.calls.dialog(call, tag, peer);
             after = self.calls.answered(turn, &mut self.journal, call, answer);
         }
-        let message = Outgoing::new(after, without_our_via(response));
+        let message = Outgoing::new(after, stateless::upstream_by_address(station, source, response));
         if !leg.upstream.is_some_and(|server| self.table.pass_late_2xx(turn, server, message)) {
             stateless::response(turn, station, source, response);
         }
@@ -154,7 +154,9 @@ impl Proxy {
             self.calls.ringing(turn, call);
             self.early(context, at.leg, response);
         }
-        self.table.respond(turn, context.server, response.status(), Outgoing::new(None, without_our_via(response)));
+        let edge = context.edge(station, &context.legs[at.leg]);
+        let bytes = stateless::upstream(station, response, edge);
+        self.table.respond(turn, context.server, response.status(), Outgoing::new(None, bytes));
     }
 
     fn success(
@@ -185,7 +187,7 @@ impl Proxy {
             }
         }
         let ended = self.ends(turn, station, context, response.status());
-        let bytes = self.settle_session(turn, station, context, response);
+        let bytes = self.settle_session(turn, station, context, at.leg, response);
         context.final_sent = true;
         self.table.respond(turn, context.server, response.status(), Outgoing::new(after.or(ended), bytes));
         self.cancel_pending(turn, station, at.owner, context);
@@ -271,6 +273,7 @@ impl Proxy {
         turn: &Turn<'_>,
         station: &Station,
         context: &Context,
+        leg: usize,
         response: &SipMessage,
     ) -> Bytes {
         let mut edit = Edit::new(response);
@@ -282,6 +285,7 @@ impl Proxy {
                 self.calls.session(turn.now, call, expires_s);
             }
         }
+        identity::response(&station.rack, response, context.edge(station, &context.legs[leg]), &mut edit);
         edit.finish()
     }
 }

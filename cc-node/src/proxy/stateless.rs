@@ -2,6 +2,7 @@
 //! Nothing without a valid token passes: RFC 6026 §7.3 has strays dropped, and only the token proves that it is none.
 
 use super::forward::{self, Original};
+use crate::identity::{self, Edge};
 use crate::service::Choice;
 use crate::station::Station;
 use crate::stats::DropReason;
@@ -23,12 +24,12 @@ pub fn response(turn: &mut Turn<'_>, station: &Station, source: &Flow, response:
     if ours.is_none() || method == MethodKind::Cancel || response.status() == 100 {
         return turn.stats.drop(DropReason::StrayResponse);
     }
-    let next = response.values(HeaderId::Via).nth(1).and_then(|value| std::str::from_utf8(value).ok());
-    let next = next.and_then(|value| Via::parse(value).ok()).and_then(|via| via.response_address());
     // A Via may name anything; what is no host of its own gets nothing (RFC 4475 §3.3.10).
-    let Some(to) = next.filter(|to| is_one_host(to.ip())) else { return turn.stats.drop(DropReason::NotForwarded) };
+    let Some(to) = next_address(response).filter(|to| is_one_host(to.ip())) else {
+        return turn.stats.drop(DropReason::NotForwarded);
+    };
     turn.stats.responses_by_token += 1;
-    let bytes = without_our_via(response);
+    let bytes = upstream(station, response, Edge::between(&station.rack, source.remote, to));
     let listener = listener_towards(station, source.listener, to);
     turn.send(method, Address { listener, to, transport: Transport::Udp }, Outgoing::new(None, bytes));
 }
@@ -38,8 +39,26 @@ fn is_one_host(ip: IpAddr) -> bool {
     !(broadcast || ip.is_multicast() || ip.is_unspecified())
 }
 
-pub(super) fn without_our_via(response: &SipMessage) -> Bytes {
-    Edit::new(response).remove_first_value(HeaderId::Via).finish()
+/// Our Via off it, and what may not cross the edge towards who asked.
+pub(super) fn upstream(station: &Station, response: &SipMessage, edge: Edge) -> Bytes {
+    let mut edit = Edit::new(response);
+    edit.remove_first_value(HeaderId::Via);
+    identity::response(&station.rack, response, edge, &mut edit);
+    edit.finish()
+}
+
+/// The same where no context knows who is on each side: their addresses tell.
+pub(super) fn upstream_by_address(station: &Station, source: &Flow, response: &SipMessage) -> Bytes {
+    let edge = match next_address(response) {
+        Some(to) => Edge::between(&station.rack, source.remote, to),
+        None => Edge { from: false, to: false },
+    };
+    upstream(station, response, edge)
+}
+
+fn next_address(response: &SipMessage) -> Option<SocketAddr> {
+    let next = response.values(HeaderId::Via).nth(1).and_then(|value| std::str::from_utf8(value).ok())?;
+    Via::parse(next).ok()?.response_address()
 }
 
 /// Which listener the request came in at is not in its Via: the one that the response came in at, if it speaks the next

@@ -42,6 +42,7 @@ impl Rack {
             egress: Egress::default(),
             trunks: Vec::new(),
             routes: Vec::new(),
+            private_headers: Vec::new(),
             timers: Timers::default(),
             dns: Dns::default(),
             session_timers: SessionTimers::default(),

@@ -47,6 +47,10 @@ pub struct Rack {
     pub routes: Vec<Route>,
     #[serde(default, skip_serializing_if = "Dns::is_default")]
     pub dns: Dns,
+    /// Further headers that stay between trusted trunks, as P-Charging-Vector does: a phone or another trunk neither
+    /// brings them in nor sees them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub private_headers: Vec<String>,
     #[serde(default)]
     pub timers: Timers,
     #[serde(default)]

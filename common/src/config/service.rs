@@ -91,7 +91,7 @@ impl fmt::Debug for SubscriberRange {
     }
 }
 
-/// A peer that is known by its source address and is believed without digest.
+/// A peer that is known by its source address and asked for no digest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Trunk {
@@ -99,6 +99,10 @@ pub struct Trunk {
     #[schemars(with = "u16")]
     pub id: TrunkId,
     pub name: String,
+    /// Inside the trust domain of RFC 3325: what it asserts about callers is believed, it is told who our users are, and
+    /// private headers pass. `false`: it is treated as a phone is.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub trusted: bool,
     /// Domain that calls from this trunk belong to; without it: the default domain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub domain: Option<String>,
@@ -118,6 +122,14 @@ pub struct Trunk {
     /// Follow a 3xx answer of this trunk, by the caller's own rights and routes, instead of passing it on.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub recursion: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn is_yes(value: &bool) -> bool {
+    *value
 }
 
 impl Trunk {

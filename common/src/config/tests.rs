@@ -36,6 +36,28 @@ fn a_good_file_is_taken() {
 }
 
 #[test]
+fn a_trunk_is_trusted_unless_it_is_said_that_it_is_not() {
+    let rack = Rack::from_yaml("siprack.yaml", &GOOD.replace("{ id: 2,", "{ id: 2, trusted: false,")).unwrap();
+    assert_eq!(rack.trunks.iter().map(|t| t.trusted).collect::<Vec<_>>(), [true, false]);
+    assert_eq!(Rack::from_json(&rack.expand().to_json().unwrap()).unwrap(), rack.expand());
+}
+
+#[test]
+fn private_headers_are_names_that_a_message_can_go_without() {
+    let rack = |list: &str| Rack::from_yaml("siprack.yaml", &format!("{GOOD}private_headers: [{list}]\n"));
+    assert_eq!(rack("X-Account, Diversion").unwrap().private_headers, ["X-Account", "Diversion"]);
+    for (list, why) in [
+        ("v", "no message goes without `v`"),
+        ("contact", "no message goes without `contact`"),
+        ("\"X Account\"", "`X Account` is no header's name"),
+        ("\"\"", "`` is no header's name"),
+    ] {
+        let said = rack(list).unwrap_err().to_string();
+        assert!(said.contains("private_headers.0") && said.contains(why), "{said}");
+    }
+}
+
+#[test]
 fn one_machine_becomes_lists_with_the_documented_ports() {
     let rack = Rack::from_yaml("siprack.yaml", GOOD).unwrap().expand();
     assert_eq!(rack.load_managers[0].control_port, 15_001);

@@ -129,6 +129,17 @@ impl<'m> Edit<'m> {
         self
     }
 
+    /// Removes each line of the message of which `drop` says so: by number, name as written and whole value. Of headers
+    /// that are no lists, such as Proxy-Authorization, that is one value. Lines that this edit has changed or added stay.
+    pub fn remove_lines(&mut self, mut drop: impl FnMut(HeaderId, &[u8], &[u8]) -> bool) -> &mut Self {
+        self.retain(|edit, line| {
+            let Line::Kept(index) = line else { return true };
+            let (span, octets) = (edit.span(*index), &edit.message.buf);
+            !drop(span.id, &octets[span.name()], &octets[span.value()])
+        });
+        self
+    }
+
     /// Removes the topmost value: of a comma list the first one, of another header the line.
     pub fn remove_first_value(&mut self, id: HeaderId) -> &mut Self {
         self.remove_first_values(id, 1)
@@ -386,6 +397,14 @@ mod tests {
             .replace("ROUTE: <sip:r1;lr>,", "Record-Route: <sip:vip;lr>\r\nROUTE: ")
             .replace("l: 4\r\n", "l: 4\r\nMax-Forwards: 69\r\n");
         assert_eq!(out, expected);
+    }
+
+    #[test]
+    fn sip_edit_removes_lines_by_what_stands_in_them() {
+        let third = edited(|e| e.remove_lines(|id, _, value| id == HeaderId::Route && value == b"<sip:r3;lr>"));
+        assert_eq!(third, original().replace("Route: <sip:r3;lr>\r\n", ""));
+        let odd = edited(|e| e.set("X-New", "1").remove_lines(|_, name, _| name.starts_with(b"X-")));
+        assert_eq!(odd, original().replace("X-Odd :  kept \r\n", "").replace("l: 4\r\n", "l: 4\r\nX-New: 1\r\n"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod dialogs;
 mod faults;
 mod forks;
 mod garbage;
+mod identity;
 mod late;
 mod limits;
 mod names;

@@ -72,6 +72,7 @@ impl Rack {
         check.routes();
         check.destinations();
         check.dns();
+        check.private_headers();
         check.tuning();
         check.found
     }

@@ -3,6 +3,7 @@
 use super::{Check, not_one_of};
 use crate::config::service::RouteDomain;
 use crate::ids::Transport;
+use crate::sip::HeaderId;
 use std::net::IpAddr;
 
 /// The password of the demo rack's phones: known to everybody, so it stays on loopback.
@@ -182,6 +183,32 @@ impl Check<'_> {
                 "this one would never be used: remove one",
             );
         }
+    }
+
+    pub(super) fn private_headers(&mut self) {
+        const NEEDED: [HeaderId; 11] = [
+            HeaderId::Via,
+            HeaderId::From,
+            HeaderId::To,
+            HeaderId::CallId,
+            HeaderId::CSeq,
+            HeaderId::Contact,
+            HeaderId::MaxForwards,
+            HeaderId::Route,
+            HeaderId::RecordRoute,
+            HeaderId::ContentLength,
+            HeaderId::ContentType,
+        ];
+        let rack = self.rack;
+        for (i, name) in rack.private_headers.iter().enumerate() {
+            let at = format!("private_headers.{i}");
+            let is_name =
+                !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._!%*+~'`".contains(&b));
+            self.unless(is_name, &at, format!("`{name}` is no header's name"), "write a name such as X-Account");
+            let needed = NEEDED.contains(&HeaderId::of(name.as_bytes()));
+            self.unless(!needed, &at, format!("no message goes without `{name}`"), "remove it from the list");
+        }
+        self.unless(rack.private_headers.len() <= 64, "private_headers", "are more than 64", "keep at most 64");
     }
 
     fn known_domain(&mut self, path: String, name: &str) {

@@ -222,7 +222,7 @@ impl Simulation {
         let settings = Settings {
             user: user.to_string(),
             domain: "rack.test".to_string(),
-            password: "secret".to_string(),
+            password: "wonderland".to_string(),
             local,
             proxy: self.vip(),
             pickup,

@@ -107,6 +107,10 @@ impl Of<'_> {
         self.counter("siprack_sip_retransmissions_total", "Requests that a transaction knew already", &[], |shared| {
             one(sum(shared, |r| r.node.repeats))
         })?;
+        let name = "siprack_responses_by_token_total";
+        self.counter(name, "Responses without a transaction here that passed by their token", &[], |shared| {
+            one(sum(shared, |r| r.node.responses_by_token))
+        })?;
         self.gauge("siprack_transactions", "Transactions now", &["role", "kind"], |shared| {
             let all = reports(shared);
             let count = |read: fn(&WorkerReport) -> u64| all.iter().map(|r| read(r)).sum::<u64>();
@@ -140,6 +144,9 @@ impl Of<'_> {
             let all = reports(shared);
             let count = |r: &Rejection| all.iter().map(|w| w.node.rejected[*r as usize]).sum();
             Rejection::ALL.iter().map(|r| labelled([r.label()], count(r))).collect()
+        })?;
+        self.counter("siprack_redirected_total", "Requests answered with where to go, 300 or 302", &[], |s| {
+            one(sum(s, |r| r.node.redirected))
         })?;
         self.counter("siprack_forged_tokens_total", "Requests with a To tag and a token that does not fit", &[], |s| {
             one(sum(s, |r| r.node.forged_tokens))

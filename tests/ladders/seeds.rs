@@ -4,6 +4,7 @@
 use crate::stage::SMALL;
 use simulated_rack::checkers::{causes, leftovers, outcome, silence};
 use simulated_rack::network::Conditions;
+use simulated_rack::prepared::Prepared;
 use simulated_rack::simulation::Simulation;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,6 +20,7 @@ const FAILED_ONCE: &[(&str, &str, u64)] = &[
     ("a_fork_of_which_one_answers", "loss", 7427),
     ("one_of_three_declines_for_all", "loss", 3012),
     ("the_caller_gives_up_while_three_phones_ring", "loss", 7427),
+    ("two_phones_answer_at_once", "loss", 5),
 ];
 
 const SOAK: u64 = 10_000;
@@ -26,6 +28,11 @@ const THREADS: usize = 2;
 
 /// Runs a scenario under every condition and seed, then everything that must be true of any run.
 pub fn under_three_conditions(name: &str, scenario: Scenario) {
+    on_this_rack(&SMALL, name, scenario);
+}
+
+/// The same on another rack than the open one.
+pub fn on_this_rack(rack: &'static Prepared, name: &str, scenario: Scenario) {
     for (condition, conditions) in CONDITIONS {
         let once = FAILED_ONCE.iter().filter(|(n, c, _)| *n == name && *c == condition).map(|(_, _, seed)| *seed);
         let seeds: Vec<u64> = once.chain(crate::seeds_of(SOAK)).collect();
@@ -33,7 +40,7 @@ pub fn under_three_conditions(name: &str, scenario: Scenario) {
         let failure: Mutex<Option<(u64, String)>> = Mutex::new(None);
         let work = || {
             while let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) {
-                match one(scenario, conditions, *seed) {
+                match one(rack, scenario, conditions, *seed) {
                     Ok(seconds) => virtual_s.fetch_add(seconds, Ordering::Relaxed),
                     Err(why) => {
                         next.store(seeds.len(), Ordering::Relaxed);
@@ -52,8 +59,8 @@ pub fn under_three_conditions(name: &str, scenario: Scenario) {
 }
 
 /// How many virtual seconds it took.
-fn one(scenario: Scenario, conditions: Conditions, seed: u64) -> Result<usize, String> {
-    let mut s = Simulation::steady(&[&SMALL], seed);
+fn one(rack: &Prepared, scenario: Scenario, conditions: Conditions, seed: u64) -> Result<usize, String> {
+    let mut s = Simulation::steady(&[rack], seed);
     scenario(&mut s, conditions)?;
     leftovers::check(&mut s)?;
     outcome::check(&s)?;

@@ -20,7 +20,7 @@ pub enum Side {
     Callee,
 }
 
-/// Dialogs of one call that are remembered as answered; two phones that answer at once make two.
+/// Dialogs of one call that are remembered as answered, ended ones too; two phones that answer at once make two.
 const ANSWERS: usize = 8;
 
 /// A 2xx: a dialog of the call.
@@ -55,6 +55,9 @@ pub struct Call {
     rang: bool,
     /// The dialogs that were answered and have not ended.
     answers: SmallVec<[Answered; 1]>,
+    /// To tags of those that have ended while another went on. A callee that has not got its ACK repeats its 2xx even
+    /// after the BYE (RFC 3261 §13.3.1.4): that begins nothing.
+    ended: Vec<Box<str>>,
     contacts: [SmallVec<[SocketAddr; CONTACTS]>; 2],
 }
 
@@ -70,6 +73,7 @@ impl Call {
             created: (now, wall),
             rang: false,
             answers: SmallVec::new(),
+            ended: Vec::new(),
             contacts: Default::default(),
         }
     }
@@ -108,9 +112,10 @@ impl Call {
         first.then(|| now.since(self.created.0))
     }
 
-    /// The time from the INVITE, for the first answer of a dialog; `None`: it is known.
+    /// The time from the INVITE, for the first answer of a dialog; `None`: it is known, or over.
     pub(super) fn answered(&mut self, now: Time, wall: WallMillis, answer: Answer) -> Option<Duration> {
-        if self.is_answered_by(&answer.callee_tag) || self.answers.len() == ANSWERS {
+        let known = self.is_answered_by(&answer.callee_tag) || self.ended.contains(&answer.callee_tag);
+        if known || self.answers.len() + self.ended.len() == ANSWERS {
             return None;
         }
         self.answers.push(Answered { at: now, wall, answer });
@@ -121,7 +126,7 @@ impl Call {
     pub(super) fn ended(&mut self, callee_tag: &str) -> Option<bool> {
         let at = self.answers.iter().position(|a| &*a.answer.callee_tag == callee_tag)?;
         if self.answers.len() > 1 {
-            self.answers.remove(at);
+            self.ended.push(self.answers.remove(at).answer.callee_tag);
             return Some(false);
         }
         Some(true)

@@ -93,6 +93,37 @@ fn both_phones_answer() {
     });
 }
 
+/// Alice hangs up on bob1 before her ACK has come to him: he repeats his 200 even after the BYE (§13.3.1.4). That is no new
+/// dialog: the call ends with bob2's, and is charged for that one.
+#[test]
+fn a_phone_that_was_hung_up_repeats_its_answer() {
+    play(|| {
+        let mut s = open(409);
+        let (alice, bobs) = bobs_phones(&mut s, Conditions::STRAIGHT, &["1.0", "1.0"])?;
+        s.habits(alice).acknowledges = false;
+        let attempt = s.invite(alice, BOB);
+        let invites = all_ring(&mut s, &bobs)?;
+        s.answer(bobs[0], &invites[0], 200, "tag-bob1");
+        s.answer(bobs[1], &invites[1], 200, "tag-bob2");
+        let other = s.expect(alice, "200 INVITE")?;
+        let mut kept = attempt.of_response(&s.expect(alice, "200 INVITE")?);
+        let ack = kept.request("ACK");
+        s.send(alice, ack);
+        s.expect(bobs[1], "ACK")?;
+        ends(&mut s, alice, &mut attempt.of_response(&other))?;
+        s.run_for(Duration::from_secs(1));
+        let repeats = s.the(alice).heard.iter().filter(|h| h.repeat && h.message.is("200 INVITE")).count();
+        holds("bob1 repeats his 200, and it comes through", repeats == 1)?;
+        let ack = attempt.of_response(&other).request("ACK");
+        s.send(alice, ack);
+        s.expect(bobs[0], "ACK")?;
+        s.run_for(Duration::from_secs(10));
+        ends(&mut s, alice, &mut kept)?;
+        leftovers::check(&mut s)?;
+        accounting::lasted(&s, &attempt.call_id, "tag-bob2")
+    });
+}
+
 /// The 6xx waits until the others have stopped (§16.7 step 5).
 #[test]
 fn one_declines_for_all() {

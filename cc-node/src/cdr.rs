@@ -26,7 +26,7 @@ pub struct Cdr {
     /// Whole seconds from answer to end, rounded up as tariffs do.
     pub duration: u64,
     pub ms_duration: u64,
-    /// From's URI.
+    /// From's URI; the user who proved to be calling, where From names another or nobody.
     pub caller: String,
     /// The Request-URI as dialled.
     pub callee: String,

@@ -21,6 +21,12 @@ pub static ATLANTA_WITH_BACKUP: LazyLock<Prepared> = LazyLock::new(|| {
     let yaml = include_str!("../rack/atlanta.yaml");
     Prepared::new(&yaml.replace("[\"192.0.2.2:5060\"]", "[\"192.0.2.9:5060\", \"192.0.2.2:5060\"]"), 7)
 });
+/// Biloxi without trust in atlanta: it asks the caller itself.
+pub static WARY_BILOXI: LazyLock<Prepared> = LazyLock::new(|| {
+    let yaml = include_str!("../rack/biloxi.yaml");
+    Prepared::new(&yaml.replace("192.0.2.1:5060", "192.0.2.250:5060"), 8)
+});
+
 pub fn open(seed: u64) -> Simulation {
     Simulation::steady(&[&OPEN], seed)
 }

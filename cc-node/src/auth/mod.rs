@@ -144,15 +144,17 @@ impl Authenticator {
         equal & known.is_some()
     }
 
-    /// A user speaks for itself only: From, and the To of a REGISTER, name the AOR that was authenticated. It may also
-    /// withhold its name in From, except where it registers.
+    /// A user speaks for itself only: From, and the To of a REGISTER, name the AOR that was authenticated. A From of
+    /// somebody else's domain poses as nobody of ours: a caller from elsewhere with an account here (RFC 3665 §3.3), or one
+    /// that withholds its name. For a REGISTER it must be ours.
     fn identity(&self, msg: &SipMessage, user: Aor) -> Verdict {
         let names_user =
             |uri: Result<SipUri<'_>, ParseError>| uri.is_ok_and(|u| local_aor(&self.rack, &u) == Some(user.clone()));
         let registers = msg.method() == Method::Register;
         let from = msg.from().and_then(|from| SipUri::parse(from.uri_text));
-        let is_withheld = !registers && from.as_ref().is_ok_and(is_anonymous);
-        if !is_withheld && !names_user(from) {
+        let is_elsewhere = |from: &SipUri<'_>| self.rack.domain_of_host(from.host, None).is_none();
+        let is_foreign = !registers && from.as_ref().is_ok_and(is_elsewhere);
+        if !is_foreign && !names_user(from) {
             return Verdict::Forbidden("From Is Not The Authenticated User");
         }
         if registers && !names_user(msg.to().and_then(|to| SipUri::parse(to.uri_text))) {

@@ -2,6 +2,7 @@
 
 use super::Engine;
 use super::request::{Asked, call_key, refuse};
+use crate::auth::local_aor;
 use crate::call::{Call, Side};
 use crate::identity::{self, Sender};
 use crate::proxy::preprocess::next_hop;
@@ -129,8 +130,8 @@ impl Engine {
         };
         let call_key = (method == MethodKind::Invite).then(|| call_key(&request));
         let call = call_key.clone().map(|key| {
-            let from = request.from().map(|from| from.uri_text.to_owned()).unwrap_or_default();
-            let mut call = Call::new(key, turn.now, turn.wall, from, request.request_uri().to_owned(), caller_peer);
+            let (from, to) = (charged(&self.station, &caller, &request), request.request_uri().to_owned());
+            let mut call = Call::new(key, turn.now, turn.wall, from, to, caller_peer);
             call.decisions = plan.decisions.clone();
             call.trunk_in = caller.trunk();
             self.proxy.calls.open(call)
@@ -218,6 +219,19 @@ fn is_for_nobody_here(station: &Station, asked: &Asked, routed: &Routed) -> bool
 /// 422 for a session interval that is too short (RFC 4028 §8.1).
 pub(super) fn session_interval(station: &Station, request: &SipMessage) -> Result<(), Refusal> {
     session_timer::Asked::of(&station.rack.session_timers, request).map(drop)
+}
+
+/// Whose call it is: From's URI, unless that names somebody else than who has proved to be calling.
+fn charged(station: &Station, caller: &Caller, request: &SipMessage) -> String {
+    let from = request.from().map(|from| from.uri_text).unwrap_or_default();
+    match caller {
+        Caller::User(aor)
+            if SipUri::parse(from).ok().and_then(|uri| local_aor(&station.rack, &uri)).as_ref() != Some(aor) =>
+        {
+            format!("sip:{aor}")
+        }
+        _ => from.to_owned(),
+    }
 }
 
 /// The caller's side of a dialog: behind a NAT (or another proxy) if its source is not its Contact's host.

@@ -1,10 +1,10 @@
-//! RFC 3665 §3.1, §3.2 and §3.7 to §3.11: sessions through one and two proxies. The proxies are two racks of ours, each
+//! RFC 3665 §3.1 to §3.3 and §3.7 to §3.11: sessions through one and two proxies. The proxies are two racks of ours, each
 //! with its own key, nodes and location server.
 
-use super::{BOB, atlanta, invite_with_credentials, registered, two_proxies};
-use crate::stage::{holds, is, play};
+use super::{ALICE, BOB, atlanta, bob_at_biloxi, invite_with_credentials, registered, two_proxies};
+use crate::stage::{ATLANTA, WARY_BILOXI, holds, is, play};
 use common::time::Duration;
-use simulated_rack::hosts::actor::dialog::{Answer, Dialog};
+use simulated_rack::hosts::actor::dialog::{Answer, Dialog, Draft};
 use simulated_rack::hosts::actor::message::Message;
 use simulated_rack::script::ActorId;
 use simulated_rack::simulation::Simulation;
@@ -148,6 +148,68 @@ fn the_invite_tells_its_way(s: &Simulation, invite: &Message) -> Result<(), Stri
     holds("the offer is untouched", invite.body.starts_with("v=0") && invite.body.contains("198.51.100.101"))?;
     is("Request-URI: where Bob is", invite.uri().to_string(), "sip:bob@198.51.100.102:5060")?;
     holds("nobody but the three", s.sites().len() == 2)
+}
+
+/// Alice has an account at each proxy, and each asks for itself: her From stays that of her own domain.
+#[test]
+fn s3_3_session_with_multiple_proxy_authentication() {
+    play(|| {
+        let mut s = Simulation::steady(&[&ATLANTA, &WARY_BILOXI], 303);
+        s.provision(0, "alice", "atlanta.example.com", ALICE);
+        // Biloxi asks as its own realm; Alice has an account there.
+        s.provision(1, "alice", "biloxi.example.com", ALICE);
+        let alice = s.actor("alice", "atlanta.example.com");
+        let bob = bob_at_biloxi(&mut s)?;
+        let mut attempt = s.invite(alice, URI);
+        let first = s.expect(alice, "407")?;
+        let one = s.credentials(alice, &first, URI, ALICE).ok_or("no credentials")?;
+        s.send(alice, Draft { to_address: None, ..attempt.request("INVITE") }.with(&one));
+        let second = s.expect(alice, "407")?;
+        holds(
+            "the second challenge is biloxi's",
+            second.header("Proxy-Authenticate").contains("realm=\"biloxi.example.com\""),
+        )?;
+        let one = s.credentials_again(alice, &first, URI, ALICE, 2).ok_or("no credentials")?;
+        let two = s.credentials(alice, &second, URI, ALICE).ok_or("no credentials")?;
+        s.send(alice, Draft { to_address: None, ..attempt.request("INVITE") }.with(&one).with(&two));
+        let invite = s.expect(bob, "INVITE")?;
+        s.answer(bob, &invite, 200, "bob-tag");
+        let ok = s.expect(alice, "200 INVITE")?;
+        s.expect(bob, "ACK")?;
+        s.compare(
+            "
+            alice -> atlanta: INVITE
+            atlanta -> alice: 407 Proxy Authentication Required
+            alice -> atlanta: ACK
+            alice -> atlanta: INVITE
+            atlanta -> alice: 100 Trying
+            atlanta -> biloxi: INVITE
+            biloxi -> atlanta: 407 Proxy Authentication Required
+            atlanta -> biloxi: ACK
+            atlanta -> alice: 407 Proxy Authentication Required
+            alice -> atlanta: ACK
+            alice -> atlanta: INVITE
+            atlanta -> alice: 100 Trying
+            atlanta -> biloxi: INVITE
+            biloxi -> atlanta: 100 Trying
+            biloxi -> bob: INVITE
+            bob -> biloxi: 200 OK
+            biloxi -> atlanta: 200 OK
+            atlanta -> alice: 200 OK
+            alice -> atlanta: ACK
+            atlanta -> biloxi: ACK
+            biloxi -> bob: ACK
+            ",
+        )?;
+        let mut dialog = attempt.of_response(&ok);
+        s.bye(alice, &mut dialog);
+        s.expect(alice, "200 BYE")?;
+        let charged: Vec<&str> = s.cdrs().iter().map(|(_, _, cdr)| cdr.caller.as_str()).collect();
+        holds(
+            &format!("each proxy charges its own user: {charged:?}"),
+            charged.contains(&"sip:alice@atlanta.example.com") && charged.contains(&"sip:alice@biloxi.example.com"),
+        )
+    });
 }
 
 /// Bob moves the session to another address; the proxies are in the way of it all.

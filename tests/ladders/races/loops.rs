@@ -76,8 +76,7 @@ fn a_spiral_is_a_call() {
     play(|| {
         let mut s = open(464);
         let (alice, bobs) = bobs_phones(&mut s, Conditions::STRAIGHT, &["1.0"])?;
-        let carrier = carrier_that_sends_back(&mut s, BOB)?;
-        s.the_relay(carrier).records = true;
+        carrier_that_sends_back(&mut s, BOB)?;
         let attempt = s.invite(alice, "sip:00123@open.test");
         let invites = all_ring(&mut s, &bobs)?;
         s.answer(bobs[0], &invites[0], 200, "tag-bob1");
@@ -144,7 +143,6 @@ fn merged_requests_are_the_phones_to_judge() {
         let (alice, bobs) = bobs_phones(&mut s, Conditions::STRAIGHT, &["1.0"])?;
         let vip = s.vip();
         let forker = s.relay("forker", "203.0.113.70:5060".parse().map_err(|_| "an address")?, vip);
-        s.the_relay(forker).records = true;
         for _ in 0..2 {
             s.the_relay(forker).rewrites.push(("bob".to_string(), BOB.to_string()));
         }

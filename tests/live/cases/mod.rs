@@ -3,6 +3,7 @@
 mod dialogs;
 mod healing;
 mod ipv6;
+mod load;
 mod newcomer;
 mod pairs;
 mod phones_behind_nat;
@@ -17,6 +18,7 @@ use crate::clients;
 
 pub const ALL: &[Case] = &[
     Case { name: "a newcomer's two commands on loopback", needs: &[], run: newcomer::run },
+    Case { name: "two seconds of load", needs: &[], run: load::run },
     Case { name: "bad input is refused with words", needs: &[], run: refusals::run },
     Case { name: "200 users register, 500 calls at 50/s", needs: &["ip", "sipp"], run: subscribers::run },
     Case { name: "two phones behind two routers", needs: &["ip", "nft", "baresip"], run: phones_behind_nat::run },

@@ -6,7 +6,7 @@ use super::caller::Callers;
 use super::plan::{Kind, Plan};
 use super::reading::{First, read};
 use super::tally::Tally;
-use common::time::Time;
+use common::time::{Duration, Time};
 use std::net::SocketAddr;
 
 /// Which of our two addresses.
@@ -65,6 +65,11 @@ impl Engine {
     /// Calls that our called side has not heard the end of.
     pub fn answering(&self) -> usize {
         self.callees.open()
+    }
+
+    /// Calls that begin from now on are held for this long.
+    pub fn hold(&mut self, hold: Duration) {
+        self.plan.hold = hold;
     }
 
     /// Nothing new is begun from here on.

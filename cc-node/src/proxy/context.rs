@@ -76,6 +76,10 @@ pub struct Leg {
 }
 
 #[derive(Clone, Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "legs are few and short-lived; a box would cost every failure an allocation"
+)]
 pub enum LegState {
     Waiting,
     Pending {

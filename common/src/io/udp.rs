@@ -53,8 +53,11 @@ pub struct Received<'b> {
 /// Buffers for one batch of received datagrams.
 pub struct Receiver {
     size: usize,
-    buffers: Box<[u8]>,
-    addresses: Box<[libc::sockaddr_storage]>,
+    // None of these four grows or shrinks once the first batch was asked for: the headers point into the other three.
+    buffers: Vec<u8>,
+    addresses: Vec<libc::sockaddr_storage>,
+    parts: Vec<Part>,
+    headers: Vec<Header>,
     lengths: [(usize, bool); BATCH],
     count: usize,
 }
@@ -77,34 +80,48 @@ impl Receiver {
         let empty: libc::sockaddr_storage = unsafe { mem::zeroed() };
         Receiver {
             size,
-            buffers: vec![0; size * BATCH].into_boxed_slice(),
-            addresses: vec![empty; BATCH].into_boxed_slice(),
+            buffers: vec![0; size * BATCH],
+            addresses: vec![empty; BATCH],
+            parts: Vec::new(),
+            headers: Vec::new(),
             lengths: [(0, false); BATCH],
             count: 0,
         }
     }
 
+    /// Points a header at each buffer. Wherever the receiver moves, these stay, so this holds for good.
+    fn point(&mut self) {
+        let part =
+            |buffer: &mut [u8]| Part(libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() });
+        self.parts = self.buffers.chunks_exact_mut(self.size).map(part).collect();
+        let header = |(part, address): (&mut Part, &mut libc::sockaddr_storage)| {
+            // SAFETY: all zeros is a valid mmsghdr.
+            let mut header: libc::mmsghdr = unsafe { mem::zeroed() };
+            header.msg_hdr.msg_name = (&raw mut *address).cast();
+            header.msg_hdr.msg_iov = &raw mut part.0;
+            header.msg_hdr.msg_iovlen = 1;
+            Header(header)
+        };
+        self.headers = self.parts.iter_mut().zip(self.addresses.iter_mut()).map(header).collect();
+    }
+
     /// Takes what waits, at most [`BATCH`]; 0 if nothing does (non-blocking) or the kernel reports an earlier send's
     /// ICMP answer. A blocking socket waits for the first one.
     pub fn recv(&mut self, socket: &UdpSocket) -> io::Result<usize> {
-        self.count = 0;
-        let mut parts: [libc::iovec; BATCH] = std::array::from_fn(|i| libc::iovec {
-            iov_base: self.buffers[i * self.size..].as_mut_ptr().cast(),
-            iov_len: self.size,
-        });
-        // SAFETY: all zeros is a valid mmsghdr; every pointer set below points into buffers that outlive the call.
-        let mut headers: [libc::mmsghdr; BATCH] = unsafe { mem::zeroed() };
-        for (i, header) in headers.iter_mut().enumerate() {
-            header.msg_hdr.msg_name = (&raw mut self.addresses[i]).cast();
-            header.msg_hdr.msg_namelen = mem::size_of::<libc::sockaddr_storage>() as libc::socklen_t;
-            header.msg_hdr.msg_iov = &raw mut parts[i];
-            header.msg_hdr.msg_iovlen = 1;
+        if self.headers.is_empty() {
+            self.point();
+            self.count = BATCH;
         }
-        // SAFETY: `headers` has BATCH entries, prepared above.
+        // What the kernel has written into those of the last batch.
+        for header in &mut self.headers[..self.count] {
+            header.0.msg_hdr.msg_namelen = mem::size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+        }
+        self.count = 0;
+        // SAFETY: there are BATCH headers, which are mmsghdrs, each pointing into buffers of this receiver.
         let got = unsafe {
             libc::recvmmsg(
                 socket.as_raw_fd(),
-                headers.as_mut_ptr(),
+                self.headers.as_mut_ptr().cast(),
                 BATCH as libc::c_uint,
                 libc::MSG_WAITFORONE as _,
                 std::ptr::null_mut(),
@@ -121,7 +138,7 @@ impl Receiver {
             };
         }
         self.count = got as usize;
-        for (length, header) in self.lengths.iter_mut().zip(&headers[..self.count]) {
+        for (length, Header(header)) in self.lengths.iter_mut().zip(&self.headers[..self.count]) {
             *length = (header.msg_len as usize, header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0);
         }
         Ok(self.count)
@@ -178,10 +195,12 @@ pub struct SendBatch {
     headers: Vec<Header>,
 }
 
-/// Kept between flushes for its room only; the pointers in it are never read before they are written anew.
+/// Kept for its room. A batch to be sent writes the pointers anew at each flush; a receiver's point into its own buffers,
+/// which stay where they are.
 struct Part(libc::iovec);
+#[repr(transparent)]
 struct Header(libc::mmsghdr);
-// SAFETY: the pointers are written and read within one `flush`, on whatever thread owns the batch then.
+// SAFETY: the pointers lead into buffers of the same owner and are used only while it is borrowed for a system call.
 unsafe impl Send for Part {}
 // SAFETY: as above.
 unsafe impl Send for Header {}

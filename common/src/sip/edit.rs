@@ -37,13 +37,6 @@ impl HeaderName<'_> {
         }
     }
 
-    fn text(&self) -> &str {
-        match self {
-            HeaderName::Id(id) => id.name(),
-            HeaderName::Text(text) => text,
-        }
-    }
-
     fn is(&self, id: HeaderId, name: &[u8]) -> bool {
         match self {
             HeaderName::Id(own) => *own == id,
@@ -52,22 +45,32 @@ impl HeaderName<'_> {
     }
 }
 
-/// One header line of the result.
+/// One header line of the result. Texts of ours are ranges of [`Edit::texts`].
+#[derive(Clone)]
 enum Line {
     /// As in the message: index of the span.
     Kept(usize),
     /// The name as in the message, then `first`, then the message's octets from `tail` to the end of the line.
-    Cut { index: usize, first: Option<String>, tail: usize },
+    Cut { index: usize, first: Option<Range<usize>>, tail: usize },
     /// Ours.
-    New { id: HeaderId, name: String, value: String },
+    New { id: HeaderId, name: Name, value: Range<usize> },
+}
+
+/// A name of ours.
+#[derive(Clone)]
+enum Name {
+    Known(&'static str),
+    Text(Range<usize>),
 }
 
 /// Changes to one message. Header names and values given here lose control characters, so they cannot begin a header
 /// of their own.
 pub struct Edit<'m> {
     message: &'m SipMessage,
-    uri: Option<String>,
+    uri: Option<Range<usize>>,
     lines: Vec<Line>,
+    /// Every text of ours, one behind the other.
+    texts: Vec<u8>,
     body: Option<Vec<u8>>,
 }
 
@@ -75,12 +78,19 @@ impl<'m> Edit<'m> {
     pub fn new(message: &'m SipMessage) -> Edit<'m> {
         let mut lines = Vec::with_capacity(message.spans.len() + 4);
         lines.extend((0..message.spans.len()).map(Line::Kept));
-        Edit { message, uri: None, lines, body: None }
+        Edit { message, uri: None, lines, texts: Vec::with_capacity(512), body: None }
     }
 
     /// No effect on a response.
     pub fn set_request_uri(&mut self, uri: &str) -> &mut Self {
-        self.uri = Some(uri.chars().filter(|c| !c.is_control() && *c != ' ').collect());
+        let start = self.texts.len();
+        match uri.bytes().any(|b| b <= b' ' || b >= 0x7f) {
+            false => self.texts.extend_from_slice(uri.as_bytes()),
+            true => uri.chars().filter(|c| !c.is_control() && *c != ' ').for_each(|c| {
+                self.texts.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+            }),
+        }
+        self.uri = Some(start..self.texts.len());
         self
     }
 
@@ -95,13 +105,15 @@ impl<'m> Edit<'m> {
             }
             _ => self.lines.len(),
         });
-        self.lines.insert(at, new_line(&name, value));
+        let line = self.new_line(&name, value);
+        self.lines.insert(at, line);
         self
     }
 
     /// A new line behind all others.
     pub fn append<'n>(&mut self, name: impl Into<HeaderName<'n>>, value: &str) -> &mut Self {
-        self.lines.push(new_line(&name.into(), value));
+        let line = self.new_line(&name.into(), value);
+        self.lines.push(line);
         self
     }
 
@@ -109,23 +121,19 @@ impl<'m> Edit<'m> {
     pub fn set<'n>(&mut self, name: impl Into<HeaderName<'n>>, value: &str) -> &mut Self {
         let name = name.into();
         let Some(at) = self.find(&name) else { return self.append(name, value) };
-        self.lines[at] = match &self.lines[at] {
+        self.lines[at] = match self.lines[at] {
             Line::Kept(index) | Line::Cut { index, .. } => {
-                Line::Cut { index: *index, first: Some(value.to_owned()), tail: self.span(*index).value().end }
+                Line::Cut { index, first: Some(self.text(value)), tail: self.span(index).value().end }
             }
-            Line::New { .. } => new_line(&name, value),
+            Line::New { .. } => self.new_line(&name, value),
         };
-        let mut at_line = 0;
-        self.retain(|edit, line| {
-            at_line += 1;
-            at_line - 1 <= at || !edit.line_is(line, &name)
-        });
+        self.remove_from(at + 1, &name);
         self
     }
 
     pub fn remove_all<'n>(&mut self, name: impl Into<HeaderName<'n>>) -> &mut Self {
         let name = name.into();
-        self.retain(|edit, line| !edit.line_is(line, &name));
+        self.remove_from(0, &name);
         self
     }
 
@@ -160,14 +168,19 @@ impl<'m> Edit<'m> {
     /// Puts `value` in the place of the topmost one; appended where there is none.
     pub fn replace_first_value(&mut self, id: HeaderId, value: &str) -> &mut Self {
         let Some((at, first)) = self.first_value(id) else { return self.append(id, value) };
-        match &mut self.lines[at] {
-            Line::Cut { first: Some(text), .. } => *text = value.to_owned(),
-            Line::New { value: text, .. } => text.replace_range(first, value),
+        self.lines[at] = match self.lines[at].clone() {
+            Line::Cut { index, first: Some(_), tail } => Line::Cut { index, first: Some(self.text(value)), tail },
             Line::Kept(index) | Line::Cut { index, .. } => {
-                let index = *index;
-                self.lines[at] = Line::Cut { index, first: Some(value.to_owned()), tail: first.end };
+                Line::Cut { index, first: Some(self.text(value)), tail: first.end }
             }
-        }
+            Line::New { id, name, value: old } => {
+                let start = self.texts.len();
+                self.texts.extend_from_within(old.start..first.start);
+                self.texts.extend_from_slice(value.as_bytes());
+                self.texts.extend_from_within(first.end..old.end);
+                Line::New { id, name, value: start..self.texts.len() }
+            }
+        };
         self
     }
 
@@ -188,7 +201,7 @@ impl<'m> Edit<'m> {
         match (&message.start, &self.uri) {
             (StartLine::Request { uri, .. }, Some(new)) => {
                 out.keep(0..uri.start);
-                out.put(new.as_bytes());
+                out.put(&self.texts[new.clone()]);
                 out.keep(uri.end..message.first_header);
             }
             _ => out.keep(0..message.first_header),
@@ -199,13 +212,13 @@ impl<'m> Edit<'m> {
                 Line::Cut { index, first, tail } => {
                     let span = self.span(*index);
                     out.keep(span.start as usize..span.value as usize);
-                    out.put(first.as_deref().unwrap_or_default().as_bytes());
+                    out.put(&self.texts[first.clone().unwrap_or_default()]);
                     out.keep(*tail..span.next as usize);
                 }
                 Line::New { name, value, .. } => {
-                    out.put(name.as_bytes());
+                    out.put(self.name(name));
                     out.put(b": ");
-                    out.put(value.as_bytes());
+                    out.put(&self.texts[value.clone()]);
                     out.end_line();
                 }
             }
@@ -230,19 +243,31 @@ impl<'m> Edit<'m> {
     }
 
     fn size(&self) -> usize {
-        let lines: usize = self
-            .lines
-            .iter()
-            .map(|line| match line {
-                Line::Kept(_) => 0,
-                Line::Cut { first, .. } => first.as_ref().map_or(0, String::len),
-                Line::New { name, value, .. } => name.len() + value.len() + 4,
-            })
-            .sum();
-        self.message.body.end
-            + lines
-            + self.uri.as_ref().map_or(0, String::len)
-            + self.body.as_ref().map_or(0, Vec::len)
+        let ours: usize = self.lines.iter().map(|line| if let Line::New { .. } = line { 32 } else { 0 }).sum();
+        self.message.body.end + self.texts.len() + ours + self.body.as_ref().map_or(0, Vec::len)
+    }
+
+    /// Keeps a text of ours.
+    fn text(&mut self, text: &str) -> Range<usize> {
+        let start = self.texts.len();
+        self.texts.extend_from_slice(text.as_bytes());
+        start..self.texts.len()
+    }
+
+    fn new_line(&mut self, name: &HeaderName<'_>, value: &str) -> Line {
+        let id = name.id();
+        let name = match name {
+            HeaderName::Id(id) => Name::Known(id.name()),
+            HeaderName::Text(text) => Name::Text(self.text(text)),
+        };
+        Line::New { id, name, value: self.text(value) }
+    }
+
+    fn name<'s>(&'s self, name: &'s Name) -> &'s [u8] {
+        match name {
+            Name::Known(name) => name.as_bytes(),
+            Name::Text(range) => &self.texts[range.clone()],
+        }
     }
 
     fn span(&self, index: usize) -> &'m Span {
@@ -262,7 +287,7 @@ impl<'m> Edit<'m> {
                 let span = self.span(*index);
                 name.is(span.id, &self.message.buf[span.name()])
             }
-            Line::New { id, name: own, .. } => name.is(*id, own.as_bytes()),
+            Line::New { id, name: own, .. } => name.is(*id, self.name(own)),
         }
     }
 
@@ -270,13 +295,18 @@ impl<'m> Edit<'m> {
         self.lines.iter().position(|line| self.line_is(line, name))
     }
 
-    fn retain(&mut self, mut keep: impl FnMut(&Self, &Line) -> bool) {
-        let lines = std::mem::take(&mut self.lines);
-        let kept = lines.into_iter().filter(|line| keep(self, line)).collect();
-        self.lines = kept;
+    /// Removes lines of that name, from this one on.
+    fn remove_from(&mut self, from: usize, name: &HeaderName<'_>) {
+        let mut at = from;
+        while at < self.lines.len() {
+            match self.line_is(&self.lines[at], name) {
+                true => drop(self.lines.remove(at)),
+                false => at += 1,
+            }
+        }
     }
 
-    /// The line with the topmost value and where that value stands: an offset of the message, of a New line's value,
+    /// The line with the topmost value and where that value stands: an offset of the message, of `texts` for a New line,
     /// or (0..0) for a replaced first value.
     fn first_value(&self, id: HeaderId) -> Option<(usize, Range<usize>)> {
         self.lines.iter().enumerate().filter(|(_, line)| self.line_id(line) == id).find_map(|(at, line)| {
@@ -284,7 +314,7 @@ impl<'m> Edit<'m> {
                 Line::Cut { first: Some(_), .. } => Some(0..0),
                 Line::Kept(index) => first_of(&self.message.buf, self.span(*index).value(), id),
                 Line::Cut { index, tail, .. } => first_of(&self.message.buf, *tail..self.span(*index).value().end, id),
-                Line::New { value, .. } => first_of(value.as_bytes(), 0..value.len(), id),
+                Line::New { value, .. } => first_of(&self.texts, value.clone(), id),
             };
             value.map(|value| (at, value))
         })
@@ -296,8 +326,8 @@ impl<'m> Edit<'m> {
             Line::Cut { index, tail, first: Some(_) } => self.cut_behind(*index, *tail, id),
             Line::Kept(index) | Line::Cut { index, .. } => self.cut_behind(*index, first.end, id),
             Line::New { name, value, .. } => {
-                let rest = first_of(value.as_bytes(), first.end..value.len(), id)?;
-                Some(Line::New { id, name: name.clone(), value: value[rest.start..].to_owned() })
+                let rest = first_of(&self.texts, first.end..value.end, id)?;
+                Some(Line::New { id, name: name.clone(), value: rest.start..value.end })
             }
         }
     }
@@ -316,10 +346,6 @@ fn first_of(text: &[u8], range: Range<usize>, id: HeaderId) -> Option<Range<usiz
         false => Some(lex::trimmed(part, 0..part.len())).filter(|r| !r.is_empty())?,
     };
     Some(range.start + found.start..range.start + found.end)
-}
-
-fn new_line(name: &HeaderName<'_>, value: &str) -> Line {
-    Line::New { id: name.id(), name: name.text().to_owned(), value: value.to_owned() }
 }
 
 /// The one copy: neighbouring octets of the source are taken in one piece.

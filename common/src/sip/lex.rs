@@ -287,7 +287,11 @@ pub(crate) fn quoted(text: &str) -> String {
 
 /// Appends a header value that we write; a control octet becomes a space, so that no value can begin a new header.
 pub(crate) fn push_value(out: &mut Vec<u8>, value: &[u8]) {
-    out.extend(value.iter().map(|b| if *b < 0x20 || *b == 0x7f { b' ' } else { *b }));
+    let start = out.len();
+    out.extend_from_slice(value);
+    for b in out[start..].iter_mut().filter(|b| **b < 0x20 || **b == 0x7f) {
+        *b = b' ';
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use super::headers::numbers;
 use super::listeners::{Listeners, TokenSearch};
 use super::start_line::{self, StartLine};
-use super::{HeaderId, Method, ParseError, lex};
+use super::{CSeq, HeaderId, Method, ParseError, lex};
 use bytes::Bytes;
 use std::ops::Range;
 
@@ -52,6 +52,29 @@ impl Span {
     }
 }
 
+/// Where the first header of each name stands that is asked for again and again: those with the lowest numbers.
+const HOT: usize = 12;
+/// No such header.
+const NONE: u16 = u16::MAX;
+
+/// What every reader of a message asks several times, found once while it is indexed.
+#[derive(Clone, Debug)]
+pub(super) struct Facts {
+    /// Span of the first one, by `HeaderId as usize`.
+    first: [u16; HOT],
+    /// Names that are there at all, a bit each.
+    present: u128,
+    /// Octets of the tag; `None` also where the header cannot be read.
+    pub(super) from_tag: Option<Range<u32>>,
+    pub(super) to_tag: Option<Range<u32>>,
+    /// Both From and To can be read, and neither has an empty tag.
+    pub(super) addresses_good: bool,
+    /// CSeq's number and where its method stands.
+    pub(super) cseq: Option<(u32, Range<u32>)>,
+    /// The topmost Via value.
+    pub(super) top_via: Option<Range<u32>>,
+}
+
 /// Something that is longer than its limit; `validate` refuses it with an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Oversize {
@@ -71,6 +94,7 @@ pub struct SipMessage {
     pub(super) headers_end: usize,
     pub(super) body: Range<usize>,
     pub(super) oversize: Option<Oversize>,
+    pub(super) facts: Facts,
 }
 
 impl SipMessage {
@@ -92,6 +116,7 @@ impl SipMessage {
             _ => None,
         };
         let mut spans = Vec::with_capacity(24);
+        let mut facts = Facts::new();
         let mut at = first_header;
         let body = loop {
             match lex::line_at(&buf, at) {
@@ -106,6 +131,7 @@ impl SipMessage {
                     if value.len() > limits.header_value && oversize.is_none() {
                         oversize = Some(Oversize::Value(id));
                     }
+                    facts.note(id, spans.len());
                     spans.push(Span {
                         id,
                         start: name.start as u32,
@@ -120,11 +146,12 @@ impl SipMessage {
         };
         bare_carriage_return(&buf[..body])?;
         let mut message =
-            SipMessage { start, spans, first_header, headers_end: at, body: body..buf.len(), oversize, buf };
+            SipMessage { start, spans, first_header, headers_end: at, body: body..buf.len(), oversize, facts, buf };
         let length = message.header(HeaderId::ContentLength).and_then(numbers::content_length);
         if let Some(length) = length.filter(|l| *l < message.body.len()) {
             message.body.end = message.body.start + length;
         }
+        message.facts = message.facts.clone().read(&message);
         Ok(message)
     }
 
@@ -192,12 +219,17 @@ impl SipMessage {
 
     /// The value of the first header line of that name.
     pub fn header(&self, id: HeaderId) -> Option<&[u8]> {
-        self.all(id).next()
+        self.spans_of(id).next().map(|s| &self.buf[s.value()])
     }
 
     /// The values of all header lines of that name, comma lists not split.
     pub fn all(&self, id: HeaderId) -> impl Iterator<Item = &[u8]> {
-        self.spans.iter().filter(move |s| s.id == id).map(|s| &self.buf[s.value()])
+        self.spans_of(id).map(|s| &self.buf[s.value()])
+    }
+
+    pub(super) fn spans_of(&self, id: HeaderId) -> impl Iterator<Item = &Span> {
+        let first = self.facts.first(id, self.spans.len());
+        self.spans[first..].iter().filter(move |s| s.id == id)
     }
 
     /// The value of the first header with this name, for headers without a number; case does not matter.
@@ -239,6 +271,54 @@ impl SipMessage {
             search.top_via(value);
         }
         search.token
+    }
+}
+
+impl Facts {
+    fn new() -> Facts {
+        Facts {
+            first: [NONE; HOT],
+            present: 0,
+            from_tag: None,
+            to_tag: None,
+            addresses_good: false,
+            cseq: None,
+            top_via: None,
+        }
+    }
+
+    fn note(&mut self, id: HeaderId, at: usize) {
+        self.present |= 1 << (id as u8);
+        if let Some(first) = self.first.get_mut(id as usize).filter(|first| **first == NONE) {
+            *first = u16::try_from(at).unwrap_or(NONE - 1);
+        }
+    }
+
+    /// The span to begin with; `spans` where there is no such header.
+    fn first(&self, id: HeaderId, spans: usize) -> usize {
+        if self.present & 1 << (id as u8) == 0 {
+            return spans;
+        }
+        self.first.get(id as usize).map_or(0, |first| usize::from(*first).min(spans))
+    }
+
+    fn read(mut self, message: &SipMessage) -> Facts {
+        let whole: &[u8] = &message.buf;
+        let within = |part: &[u8]| {
+            // Every part is borrowed from the buffer.
+            let start = part.as_ptr() as usize - whole.as_ptr() as usize;
+            start as u32..(start + part.len()) as u32
+        };
+        let (from, to) = (message.from(), message.to());
+        self.addresses_good = [&from, &to]
+            .iter()
+            .all(|addr| addr.as_ref().is_ok_and(|addr| addr.param("tag").is_none() || addr.tag().is_some()));
+        self.from_tag = from.ok().and_then(|from| from.tag()).map(|tag| within(tag.as_bytes()));
+        self.to_tag = to.ok().and_then(|to| to.tag()).map(|tag| within(tag.as_bytes()));
+        self.cseq =
+            message.header(HeaderId::CSeq).and_then(CSeq::split).map(|(number, method)| (number, within(method)));
+        self.top_via = message.values(HeaderId::Via).next().map(within);
+        self
     }
 }
 

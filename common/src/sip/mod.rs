@@ -40,5 +40,5 @@ pub use message::{Limits, SipMessage};
 pub use method::{Method, MethodKind};
 pub use params::Params;
 pub use reply::{Reply, reason_phrase};
-pub use scan::{Scan, ScanError, Scanned, Start, scan};
+pub use scan::{Scan, ScanError, Scanned, Start, call_id, scan};
 pub use uri::{Scheme, SipUri, TelUri, Uri};

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 pub struct Reply<'m> {
     request: &'m SipMessage,
     status: u16,
-    to_tag: Option<String>,
+    to_tag: Option<&'m str>,
     reason: Option<String>,
     source: Option<SocketAddr>,
     headers: Vec<(String, String)>,
@@ -20,8 +20,7 @@ pub struct Reply<'m> {
 
 impl<'m> Reply<'m> {
     /// `to_tag` is added if the request's To has none, except to a 100.
-    pub fn to(request: &'m SipMessage, status: u16, to_tag: Option<&str>) -> Reply<'m> {
-        let to_tag = to_tag.map(str::to_owned);
+    pub fn to(request: &'m SipMessage, status: u16, to_tag: Option<&'m str>) -> Reply<'m> {
         Reply { request, status, to_tag, reason: None, source: None, headers: Vec::new(), body: None }
     }
 
@@ -50,8 +49,10 @@ impl<'m> Reply<'m> {
     }
 
     pub fn finish(self) -> Bytes {
-        let mut out = Vec::with_capacity(512 + self.body.as_ref().map_or(0, |(_, body)| body.len()));
-        out.extend_from_slice(format!("SIP/2.0 {} ", self.status).as_bytes());
+        let mut out = Vec::with_capacity(768 + self.body.as_ref().map_or(0, |(_, body)| body.len()));
+        out.extend_from_slice(b"SIP/2.0 ");
+        push_number(&mut out, u64::from(self.status));
+        out.push(b' ');
         lex::push_value(&mut out, self.reason.as_deref().unwrap_or(reason_phrase(self.status)).as_bytes());
         out.extend_from_slice(b"\r\n");
         self.copy_vias(&mut out);
@@ -72,25 +73,26 @@ impl<'m> Reply<'m> {
             push_line(&mut out, HeaderId::ContentType.name(), content_type);
             body
         });
-        push_line(&mut out, HeaderId::ContentLength.name(), &body.len().to_string());
-        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(b"Content-Length: ");
+        push_number(&mut out, body.len() as u64);
+        out.extend_from_slice(b"\r\n\r\n");
         out.extend_from_slice(body);
         out.into()
     }
 
     fn spans(&self, id: HeaderId) -> impl Iterator<Item = &'m Span> {
-        self.request.spans.iter().filter(move |span| span.id == id)
+        self.request.spans_of(id)
     }
 
     /// Name and value as they stand, with `extra` behind them.
-    fn copy(&self, out: &mut Vec<u8>, span: &Span, extra: &str) {
+    fn copy(&self, out: &mut Vec<u8>, span: &Span, extra: [&str; 2]) {
         out.extend_from_slice(&self.request.buf[span.start as usize..span.value_end as usize]);
-        lex::push_value(out, extra.as_bytes());
+        extra.iter().for_each(|text| lex::push_value(out, text.as_bytes()));
         out.extend_from_slice(b"\r\n");
     }
 
     fn copy_all(&self, out: &mut Vec<u8>, id: HeaderId) {
-        self.spans(id).for_each(|span| self.copy(out, span, ""));
+        self.spans(id).for_each(|span| self.copy(out, span, [""; 2]));
     }
 
     fn copy_vias(&self, out: &mut Vec<u8>) {
@@ -104,7 +106,7 @@ impl<'m> Reply<'m> {
                 Some((via.with_source(source)?, first.end))
             });
             match changed {
-                None => self.copy(out, span, ""),
+                None => self.copy(out, span, [""; 2]),
                 Some((text, end)) => {
                     out.extend_from_slice(&self.request.buf[span.start as usize..span.value as usize]);
                     out.extend_from_slice(text.as_bytes());
@@ -117,10 +119,23 @@ impl<'m> Reply<'m> {
 
     fn copy_to(&self, out: &mut Vec<u8>) {
         // An empty tag is one too: behind it ours would be a second that nobody reads.
-        let untagged = self.request.to().is_ok_and(|to| to.param("tag").is_none());
-        let tag = self.to_tag.as_ref().filter(|_| untagged && self.status > 100);
-        let extra = tag.map(|tag| format!(";tag={tag}")).unwrap_or_default();
-        self.spans(HeaderId::To).for_each(|span| self.copy(out, span, &extra));
+        let untagged = || self.request.to().is_ok_and(|to| to.param("tag").is_none());
+        let tag = self.to_tag.filter(|_| self.status > 100 && self.request.to_tag().is_none() && untagged());
+        let extra = tag.map_or([""; 2], |tag| [";tag=", tag]);
+        self.spans(HeaderId::To).for_each(|span| self.copy(out, span, extra));
+    }
+}
+
+fn push_number(out: &mut Vec<u8>, number: u64) {
+    let mut digits = [0u8; 20];
+    let (mut at, mut rest) = (digits.len(), number);
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            return out.extend_from_slice(&digits[at..]);
+        }
     }
 }
 

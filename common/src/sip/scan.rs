@@ -76,6 +76,26 @@ pub fn scan<'a>(datagram: &'a [u8], vip: &Listeners) -> Scan<'a> {
     headers(message, next, start, search)
 }
 
+/// The Call-ID alone, the same that [`scan`] finds: what the inside's MAC covers. `None` if there is none before the end
+/// of the headers; whether all else is a message is not looked at.
+pub fn call_id(datagram: &[u8]) -> Option<&[u8]> {
+    let begin = datagram.iter().position(|b| !matches!(b, b'\r' | b'\n'))?;
+    let message = &datagram[begin..];
+    let (_, mut at) = lex::first_line(message)?;
+    while let lex::Line::Header { content, next } = lex::line_at(message, at) {
+        at = next;
+        // `Call-ID` or `i`; most names begin otherwise.
+        if !matches!(message[content.start] | 0x20, b'c' | b'i') {
+            continue;
+        }
+        let Some((name, value)) = lex::name_and_value(message, content) else { continue };
+        if HeaderId::of(&message[name]) == HeaderId::CallId {
+            return Some(&message[value]).filter(|id| !id.is_empty());
+        }
+    }
+    None
+}
+
 fn headers<'a>(message: &'a [u8], first: usize, start: Start, mut search: TokenSearch<'a, '_>) -> Scan<'a> {
     let request = matches!(start, Start::Request(_));
     let (mut call_id, mut to, mut via_seen, mut at) = (None, None, false, first);
@@ -126,6 +146,21 @@ mod tests {
     fn vip() -> Listeners {
         let name = |host: &str| ListenerName { host: host.into(), port: 5060, transport: Transport::Udp };
         Listeners::new(&[name("192.0.2.1"), name("2001:db8::1")])
+    }
+
+    #[test]
+    fn sip_scan_and_call_id_agree() {
+        for text in [
+            "INVITE sip:b@h SIP/2.0\r\nCSeq: 1 INVITE\r\nContact: <sip:a@h>\r\nCall-ID:  a b \r\nCall-ID: second\r\n\r\n",
+            "\r\n\r\nSIP/2.0 200 OK\r\nVia: SIP/2.0/UDP x\r\nI :\r\n folded\r\n\r\nCall-ID: in the body\r\n",
+        ] {
+            assert_eq!(call_id(text.as_bytes()), Some(sip(text).call_id));
+        }
+        for none in
+            ["", "\r\n", "x", "INVITE sip:b@h SIP/2.0\r\nCall-ID:\r\n\r\n", "SIP/2.0 200 OK\r\n\r\nCall-ID: x\r\n"]
+        {
+            assert_eq!(call_id(none.as_bytes()), None, "{none:?}");
+        }
     }
 
     fn sip(text: &str) -> Scanned<'_> {

@@ -1,7 +1,8 @@
 //! What a proxy refuses before it does anything for a request (RFC 3261 §16.3, §8.1.1, §8.2), and which responses it drops.
 
 use super::message::Oversize;
-use super::{HeaderId, Invalid, ParseError, SipMessage, Uri, lex};
+use super::views::as_text;
+use super::{HeaderId, Invalid, ParseError, SipMessage, Uri, Via, lex};
 
 fn bad(reason: impl Into<String>) -> Invalid {
     Invalid { status: 400, reason: reason.into() }
@@ -31,13 +32,20 @@ impl SipMessage {
             return Err(bad("Missing Call-ID"));
         }
         let cseq = self.cseq().map_err(unreadable)?;
-        self.top_via().map_err(unreadable)?;
-        let (from, to) = (self.from().map_err(unreadable)?, self.to().map_err(unreadable)?);
+        let mut vias = self.values(HeaderId::Via).map(|via| Via::parse(as_text(HeaderId::Via, via)?));
+        vias.next().unwrap_or(Err(ParseError::Missing(HeaderId::Via))).map_err(unreadable)?;
+        let addresses = match self.facts.addresses_good {
+            true => None,
+            false => {
+                let (from, to) = (self.from().map_err(unreadable)?, self.to().map_err(unreadable)?);
+                Some([(HeaderId::From, from), (HeaderId::To, to)])
+            }
+        };
         self.check_body()?;
         if self.is_request() {
             self.max_forwards().map_err(unreadable)?;
             // RFC 3261 §25.1: `tag-param = "tag" EQUAL token`. An empty one is neither in a dialog nor outside of one.
-            for (id, addr) in [(HeaderId::From, from), (HeaderId::To, to)] {
+            for (id, addr) in addresses.into_iter().flatten() {
                 if addr.param("tag").is_some() && addr.tag().is_none() {
                     return Err(bad(format!("Empty Tag In {}", id.name())));
                 }
@@ -47,7 +55,7 @@ impl SipMessage {
             }
             self.check_request_uri()?;
             // Every Via of a request is one that a response must be able to follow.
-            self.vias().map_err(unreadable)?;
+            vias.try_for_each(|via| via.map(drop)).map_err(unreadable)?;
         }
         Ok(())
     }

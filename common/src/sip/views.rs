@@ -1,7 +1,8 @@
 //! Typed views of a message's headers, read when they are asked for.
 
 use super::headers::numbers;
-use super::{CSeq, Contact, HeaderId, NameAddr, ParseError, SipMessage, Uri, Via, lex};
+use super::{CSeq, Contact, HeaderId, Method, NameAddr, ParseError, SipMessage, Uri, Via, lex};
+use std::ops::Range;
 
 impl SipMessage {
     /// The first value of that name as text.
@@ -21,6 +22,11 @@ impl SipMessage {
     }
 
     pub fn cseq(&self) -> Result<CSeq, ParseError> {
+        if let Some((number, method)) = &self.facts.cseq
+            && let Some(method) = Method::parse(&self.buf[method.start as usize..method.end as usize])
+        {
+            return Ok(CSeq { number: *number, method });
+        }
         CSeq::parse(self.header(HeaderId::CSeq).ok_or(ParseError::Missing(HeaderId::CSeq))?)
     }
 
@@ -31,7 +37,7 @@ impl SipMessage {
 
     /// The whole topmost Via value as received.
     pub fn top_via_octets(&self) -> Option<&[u8]> {
-        self.values(HeaderId::Via).next()
+        self.facts.top_via.as_ref().map(|via| &self.buf[via.start as usize..via.end as usize])
     }
 
     /// All Vias, topmost first; an error if one of them cannot be read.
@@ -49,12 +55,17 @@ impl SipMessage {
 
     /// `None` also where From cannot be read.
     pub fn from_tag(&self) -> Option<&str> {
-        self.from().ok()?.tag()
+        self.tag(&self.facts.from_tag)
     }
 
     /// `None` also where To cannot be read.
     pub fn to_tag(&self) -> Option<&str> {
-        self.to().ok()?.tag()
+        self.tag(&self.facts.to_tag)
+    }
+
+    fn tag(&self, tag: &Option<Range<u32>>) -> Option<&str> {
+        let tag = tag.as_ref()?;
+        std::str::from_utf8(&self.buf[tag.start as usize..tag.end as usize]).ok()
     }
 
     pub fn contacts(&self) -> Result<Vec<Contact<'_>>, ParseError> {

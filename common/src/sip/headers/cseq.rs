@@ -10,6 +10,14 @@ pub struct CSeq {
 }
 
 impl CSeq {
+    /// Number and method's octets of a good value.
+    pub(crate) fn split(value: &[u8]) -> Option<(u32, &[u8])> {
+        let end = value.iter().position(|b| lex::is_space(*b))?;
+        let number = u32::try_from(lex::digits(&value[..end])?).ok().filter(|n| *n < 1 << 31)?;
+        let method = lex::trim(&value[end..]);
+        lex::is_token(method).then_some((number, method))
+    }
+
     pub fn parse(value: &[u8]) -> Result<CSeq, ParseError> {
         let wrong = |why| ParseError::Malformed { header: HeaderId::CSeq, why };
         let value = lex::trim(value);

@@ -2,6 +2,7 @@
 
 use crate::sip::params::{self, Params};
 use crate::sip::{HeaderId, ParseError, lex, uri};
+use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
 /// One Via value. White space around `/`, `:` and `;` is allowed, as the grammar has it.
@@ -108,14 +109,15 @@ impl<'a> Via<'a> {
                 continue;
             }
             if name.eq_ignore_ascii_case("rport") {
-                out.push_str(&format!(";rport={}", source.port()));
+                // Writing to a String cannot fail.
+                let _ = write!(out, ";rport={}", source.port());
             } else {
                 out.push(';');
                 out.push_str(segment);
             }
         }
         if needed {
-            out.push_str(&format!(";received={ip}"));
+            let _ = write!(out, ";received={ip}");
         }
         Some(out)
     }

@@ -104,8 +104,9 @@ impl Station {
         reason: Option<String>,
         headers: Vec<(&'static str, String)>,
     ) -> Bytes {
-        let tag = self.to_tag(request);
-        let mut reply = Reply::to(request, status, Some(&tag)).source(source.remote);
+        // A 100 has none of ours (RFC 3261 §8.2.6.2).
+        let tag = (status > 100).then(|| self.to_tag(request));
+        let mut reply = Reply::to(request, status, tag.as_deref()).source(source.remote);
         if let Some(reason) = reason {
             reply = reply.reason(reason);
         }

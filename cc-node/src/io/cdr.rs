@@ -16,6 +16,9 @@ use std::thread::JoinHandle;
 
 /// CDRs that may wait for the disk.
 const QUEUE: usize = 8192;
+/// After a write the thread looks again only so much later: at a thousand calls a second, being woken for each CDR
+/// costs the worker more than making it.
+const GATHER: Duration = Duration::from_millis(5);
 /// An error of the disk is logged at most this often.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 
@@ -94,6 +97,9 @@ fn run(file: File, queue: Receiver<Cdr>, clock: Clock, counters: &CdrCounters) {
         }
         if matches!(received, Err(RecvTimeoutError::Disconnected)) {
             return;
+        }
+        if received.is_err() && lines.pending.is_empty() {
+            std::thread::park_timeout(GATHER);
         }
     }
 }

@@ -5,7 +5,7 @@
 use common::config::{Planes, Rack};
 use common::ids::NodeId;
 use common::keys::Keys;
-use common::sip::{ListenerName, Listeners, Scan, scan};
+use common::sip::call_id;
 use common::wire::proxy::{Direction, ProxyHeader};
 use std::net::{IpAddr, SocketAddr};
 
@@ -19,14 +19,13 @@ pub enum Refused {
 pub struct Doorman {
     load_managers: Vec<IpAddr>,
     nodes: Vec<(NodeId, Planes)>,
-    vip: Listeners,
 }
 
 impl Doorman {
     pub fn new(rack: &Rack) -> Doorman {
         let load_managers = rack.load_managers.iter().flat_map(|lm| lm.planes.iter()).map(|(_, ip)| ip).collect();
         let nodes = rack.cc_nodes.iter().map(|node| (node.id, node.planes)).collect();
-        Doorman { load_managers, nodes, vip: vip(rack) }
+        Doorman { load_managers, nodes }
     }
 
     /// The header, and where the message begins.
@@ -35,7 +34,6 @@ impl Doorman {
         if !self.is_inside(from.ip()) {
             return Err(Refused::Sender);
         }
-        let call_id = |message| call_id(&self.vip, message);
         let (header, offset) = ProxyHeader::read(datagram, &keys.plane, call_id).map_err(|_| Refused::Header)?;
         let member = match header.sender {
             NodeId(0) => self.load_managers.contains(&from.ip()),
@@ -50,21 +48,6 @@ impl Doorman {
 
     fn is_inside(&self, ip: IpAddr) -> bool {
         self.load_managers.contains(&ip) || self.nodes.iter().any(|(_, p)| p.iter().any(|(_, own)| own == ip))
-    }
-}
-
-/// Every name of the VIP.
-pub fn vip(rack: &Rack) -> Listeners {
-    let name = |l: &common::config::Listener, host| ListenerName { host, port: l.port, transport: l.transport };
-    let names = rack.listeners.iter().flat_map(|l| [name(l, l.address.to_string()), name(l, l.advertised_host())]);
-    Listeners::new(&names.collect::<Vec<_>>())
-}
-
-/// The Call-ID, which the header's MAC covers and the load manager's worker is chosen by.
-pub fn call_id<'m>(vip: &Listeners, message: &'m [u8]) -> Option<&'m [u8]> {
-    match scan(message, vip) {
-        Scan::Sip(scanned) => Some(scanned.call_id),
-        _ => None,
     }
 }
 

@@ -2,21 +2,19 @@
 //! load manager's worker for its Call-ID. `egress: direct`: from the listener's address itself.
 //! Owned by one worker; flushed at the end of each of its rounds.
 
-use super::doorman::{call_id, vip};
 use super::shared::{IoCounters, Shared};
 use common::call_hash::CallHash;
 use common::config::{Egress as Way, LoadManager};
 use common::ids::{Epoch, ListenerId, Plane, Transport};
 use common::io::start::StartError;
 use common::io::udp::{self, SendBatch};
-use common::sip::Listeners;
+use common::sip;
 use common::wire::proxy::{Direction, MAX, ProxyHeader};
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 pub struct Egress {
     shared: Arc<Shared>,
-    vip: Listeners,
     load_manager: LoadManager,
     /// The load manager's plane for what is in the batch; chosen anew when it is empty.
     plane: Plane,
@@ -36,8 +34,7 @@ impl Egress {
             Way::ViaLm => Vec::new(),
             Way::Direct => direct_sockets(&shared)?,
         };
-        let vip = vip(&shared.rack);
-        Ok(Egress { vip, load_manager, plane: Plane::A, batch: SendBatch::new(), direct, shared })
+        Ok(Egress { load_manager, plane: Plane::A, batch: SendBatch::new(), direct, shared })
     }
 
     /// Adds one message. What has no Call-ID or no listener of ours is dropped and counted.
@@ -55,7 +52,7 @@ impl Egress {
             return;
         }
         let from = self.shared.rack.listener(listener).map(|l| l.socket_address());
-        let (Some(source), Some(call_id)) = (from, call_id(&self.vip, message)) else {
+        let (Some(source), Some(call_id)) = (from, sip::call_id(message)) else {
             counters.drop_unsendable += 1;
             return;
         };

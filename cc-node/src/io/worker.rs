@@ -3,7 +3,7 @@
 
 use super::cdr::CdrSink;
 use super::dns;
-use super::doorman::{Doorman, Refused, call_id, vip};
+use super::doorman::{Doorman, Refused};
 use super::egress::Egress;
 use super::location::{ASKS_A_WORKER, Answer, Ask};
 use super::shared::{IoCounters, Shared, WorkerReport};
@@ -17,8 +17,8 @@ use bytes::Bytes;
 use common::ids::Plane;
 use common::io::clock::Clock;
 use common::io::poll::{self, Wakeable};
-use common::io::udp::{Received, Receiver};
-use common::sip::Listeners;
+use common::io::udp::{BATCH, Received, Receiver};
+use common::sip;
 use common::time::{Duration, Time};
 use std::net::UdpSocket;
 use std::os::fd::AsFd;
@@ -63,7 +63,6 @@ pub struct Worker {
 struct Desk {
     parts: Parts,
     doorman: Doorman,
-    vip: Listeners,
     view: LocalView,
     outbox: Outbox,
     effects: Vec<Effect>,
@@ -87,7 +86,6 @@ impl Worker {
         let view = LocalView { replica: shared.replica.clone(), placement: shared.placement.load_full() };
         let desk = Desk {
             doorman: Doorman::new(&shared.rack),
-            vip: vip(&shared.rack),
             view,
             // Shadows are not kept by this version: every record counts as acknowledged when it is written.
             outbox: Outbox::unprotected(),
@@ -116,7 +114,10 @@ impl Worker {
             let began = self.desk.parts.clock.now();
             self.desk.view.placement = self.desk.parts.shared.placement.load_full();
             self.datagrams();
-            self.desk.answers();
+            // The last one waited on is the waker.
+            if self.ready.last().is_none_or(|woken| *woken) {
+                self.desk.answers();
+            }
             self.desk.timers();
             self.desk.flush();
             self.desk.account(began);
@@ -140,15 +141,19 @@ impl Worker {
             }
             for batch in 0..BATCHES_A_ROUND {
                 // A second handle on the socket is not needed: the receiver holds the octets, the desk the rest.
-                match self.receiver.recv(&self.desk.parts.sockets[at].1) {
-                    Ok(0) => break,
-                    Ok(count) => self.more |= batch + 1 == BATCHES_A_ROUND && count > 0,
+                let count = match self.receiver.recv(&self.desk.parts.sockets[at].1) {
+                    Ok(count) => count,
                     Err(error) => {
                         tracing::warn!(%error, "receiving failed");
                         break;
                     }
-                }
+                };
                 self.receiver.iter().for_each(|datagram| self.desk.datagram(&datagram));
+                // Less than a batch: nothing waits, which another call would only confirm.
+                if count < BATCH {
+                    break;
+                }
+                self.more |= batch + 1 == BATCHES_A_ROUND;
             }
         }
     }
@@ -221,7 +226,7 @@ impl Desk {
 
     fn panicked(&mut self, message: Option<&[u8]>) {
         self.counters.drop_panic += 1;
-        let call_id = message.and_then(|m| call_id(&self.vip, m));
+        let call_id = message.and_then(sip::call_id);
         let shown = call_id.map(String::from_utf8_lossy);
         tracing::error!(call_id = ?shown, "ALARM: handling a message panicked; its call is dropped from this worker");
         if let Some(call_id) = call_id {

@@ -96,8 +96,7 @@ impl Rig {
         let mut buffer = [0; 65_535];
         let (length, from) = self.load_manager.recv_from(&mut buffer).unwrap();
         assert_eq!(from, self.worker_at);
-        let vip = vip(&self.shared.rack);
-        let (header, at) = ProxyHeader::read(&buffer[..length], &self.keys.plane, |m| call_id(&vip, m)).unwrap();
+        let (header, at) = ProxyHeader::read(&buffer[..length], &self.keys.plane, sip::call_id).unwrap();
         (header, String::from_utf8(buffer[at..length].to_vec()).unwrap())
     }
 

@@ -8,7 +8,7 @@ use crate::station::Station;
 use crate::stats::Rejection;
 use common::branch::{self, LoopPart};
 use common::flow::Flow;
-use common::sip::{HeaderId, SipMessage};
+use common::sip::{HeaderId, SipMessage, Via};
 
 /// The loop part that our branch for this request gets.
 pub fn loop_hash(station: &Station, request: &SipMessage, routed: &Routed, source: &Flow) -> String {
@@ -49,10 +49,14 @@ pub fn check(station: &Station, request: &SipMessage, loop_hash: &str) -> Result
     if request.max_forwards().ok().flatten() == Some(0) {
         return Err(Refusal::new(483, Rejection::Invalid));
     }
-    let looped = |via: &common::sip::Via<'_>| {
-        station.vip.names_via(via) && via.branch().and_then(branch::loop_part) == Some(loop_hash)
+    // Only a Via in which the loop part stands somewhere need be read.
+    let looped = |via: &[u8]| {
+        let via = std::str::from_utf8(via).ok().filter(|text| text.contains(loop_hash));
+        via.and_then(|text| Via::parse(text).ok()).is_some_and(|via| {
+            station.vip.names_via(&via) && via.branch().and_then(branch::loop_part) == Some(loop_hash)
+        })
     };
-    if request.vias().is_ok_and(|vias| vias.iter().any(looped)) {
+    if request.values(HeaderId::Via).any(looped) {
         return Err(Refusal::new(482, Rejection::Invalid));
     }
     if max_breadth(request) == 0 {

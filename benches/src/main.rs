@@ -1,51 +1,75 @@
-//! `side-by-side`: CPU time a message of the plain relay and of a running rack, in one run.
-//!
-//! Start a rack first: `cargo run --release -- up --config deploy/config/bench.yaml --data /tmp/bench`, then
-//! `cargo run --release -p siprack-benches -- rack --data /tmp/bench`.
+//! `side-by-side`: the rack beside Kamailio and beside a plain relay, in one run; memory of held calls; long runs.
 
 #![allow(clippy::disallowed_methods)]
 
-use benches::{cpu, generator::Generator, relay};
+use benches::compare::{self, Amount};
+use benches::subject::{Places, Subject};
+use benches::{endurance, held, relay};
 use clap::{Parser, Subcommand};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::Duration;
 
 #[derive(Parser)]
-#[command(about = "CPU time a message, beside a plain relay")]
+#[command(about = "CPU time a call and a message: the rack beside Kamailio and beside a plain relay")]
 struct Arguments {
     #[command(subcommand)]
-    what: What,
+    what: Option<What>,
+    /// State directories and logs
+    #[arg(long, default_value = "/tmp/siprack-bench", global = true)]
+    scratch: PathBuf,
+    /// Calls open at a time where the window is kept full
+    #[arg(long, default_value_t = 128, global = true)]
+    window: u64,
 }
 
 #[derive(Subcommand)]
 enum What {
-    /// Measure the relay and the rack that runs on this state directory.
-    Rack {
-        #[arg(long, default_value = "siprack-data")]
-        data: PathBuf,
-        #[arg(long, default_value = "127.0.0.1:5060")]
-        vip: SocketAddr,
-        #[arg(long, default_value = "rack.test")]
-        domain: String,
-        /// Messages, and a tenth as many calls.
-        #[arg(long, default_value_t = 200_000)]
-        count: u64,
-        #[arg(long, default_value_t = 128)]
-        window: u64,
+    /// The table: each subject in turn, round after round, saturated and at an equal rate (the default)
+    Compare {
+        /// Calls of one measurement
+        #[arg(long, default_value_t = 20_000)]
+        calls: u64,
+        /// Calls a second of the part at an equal rate
+        #[arg(long, default_value_t = 1000.0)]
+        rate: f64,
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+        /// Leave Kamailio out
+        #[arg(long)]
+        alone: bool,
     },
-    /// The plain relay itself.
+    /// Resident memory a held call
+    Held {
+        /// Calls held, one step after the other
+        #[arg(long, value_delimiter = ',', default_value = "10000,50000")]
+        steps: Vec<u64>,
+        #[arg(long, default_value_t = 1000.0)]
+        rate: f64,
+        /// Kamailio too
+        #[arg(long)]
+        peers: bool,
+    },
+    /// Four fifths of what the rack bears, for ten minutes: exit 0 only without a failed call and with flat memory
+    Endurance {
+        #[arg(long, default_value_t = 600.0)]
+        seconds: f64,
+        #[arg(long, default_value_t = 0.8)]
+        share: f64,
+        /// Calls a second, instead of a share of what it bears
+        #[arg(long)]
+        rate: Option<f64>,
+        #[arg(long, default_value_t = 3)]
+        nodes: u16,
+    },
+    /// The plain relay itself
     #[command(hide = true)]
     Relay { listen: SocketAddr, to: SocketAddr },
 }
 
 fn main() -> ExitCode {
-    let result = match Arguments::parse().what {
-        What::Relay { listen, to } => relay::run(listen, to).map_err(|e| e.to_string()),
-        What::Rack { data, vip, domain, count, window } => rack(&data, vip, &domain, count, window),
-    };
-    match result {
+    match run(Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             eprintln!("side-by-side: {why}");
@@ -54,100 +78,47 @@ fn main() -> ExitCode {
     }
 }
 
-fn rack(data: &std::path::Path, vip: SocketAddr, domain: &str, count: u64, window: u64) -> Result<(), String> {
-    let services = services(data)?;
-    let pids = |kind: &str| -> Vec<u32> { services.iter().filter(|(k, _)| k == kind).map(|(_, pid)| *pid).collect() };
-    let (lm, nodes) = (pids("lm-server"), pids("cc-node"));
-    if lm.is_empty() || nodes.is_empty() {
-        return Err(format!(
-            "no rack answers on {}: start one with `siprack up --config deploy/config/bench.yaml`",
-            data.display()
-        ));
+fn run(arguments: Arguments) -> Result<(), String> {
+    let Arguments { what, scratch, window } = arguments;
+    let compare = What::Compare { calls: 20_000, rate: 1000.0, rounds: 3, alone: false };
+    match what.unwrap_or(compare) {
+        What::Relay { listen, to } => relay::run(listen, to).map_err(|e| e.to_string()),
+        What::Compare { calls, rate, rounds, alone } => {
+            let mut subjects = vec![Subject::Relay, Subject::Rack { nodes: 1 }, Subject::Rack { nodes: 3 }];
+            if !alone {
+                subjects.splice(1..1, [Subject::Kamailio { dialogs: false }, Subject::Kamailio { dialogs: true }]);
+            }
+            let amount = Amount { calls, window, rate, rounds };
+            let results = compare::run(&subjects, &amount, &places(scratch)?)?;
+            compare::table(&subjects, &amount, &results).iter().for_each(|line| println!("{line}"));
+            Ok(())
+        }
+        What::Held { steps, rate, peers } => {
+            let mut subjects = vec![Subject::Rack { nodes: 1 }];
+            if peers {
+                subjects.push(Subject::Kamailio { dialogs: true });
+            }
+            let places = places(scratch)?;
+            for subject in subjects {
+                held::run(subject, &steps, rate, &places)?.iter().for_each(|line| println!("{line}"));
+            }
+            Ok(())
+        }
+        What::Endurance { seconds, share, rate, nodes } => {
+            let length = Duration::from_secs_f64(seconds);
+            endurance::run(Subject::Rack { nodes }, share, rate, length, window, &places(scratch)?)
+        }
     }
-    println!("{:<34} {:>10} {:>8} {:>14} {:>14}", "work", "count", "failed", "lm-server", "cc-nodes");
-    measure_relay(count, window)?;
-    let mut generator = Generator::new(vip).map_err(|e| e.to_string())?;
-    if !generator.register(domain).map_err(|e| e.to_string())? {
-        return Err("REGISTER was not answered with 200: does the rack run deploy/config/bench.yaml?".to_string());
+}
+
+/// The programs lie beside this one; the repository is where this crate was built.
+fn places(scratch: PathBuf) -> Result<Places, String> {
+    let own = std::env::current_exe().map_err(|e| e.to_string())?;
+    let programs = own.parent().map(PathBuf::from).ok_or("this program has no directory")?;
+    if !programs.join("siprack").exists() {
+        return Err(format!("{} is missing: cargo build --release -p siprack", programs.join("siprack").display()));
     }
-    let before = (cpu_of(&lm)?, cpu_of(&nodes)?);
-    let tally = generator.options(domain, count, window).map_err(|e| e.to_string())?;
-    let after = (cpu_of(&lm)?, cpu_of(&nodes)?);
-    let messages = tally.datagrams_sent + tally.datagrams_received;
-    row(
-        "OPTIONS, a message (in or out)",
-        messages,
-        tally.failed,
-        micros(after.0 - before.0, messages),
-        micros(after.1 - before.1, messages),
-    );
-    let tally = generator.calls(domain, count / 10, window).map_err(|e| e.to_string())?;
-    let last = (cpu_of(&lm)?, cpu_of(&nodes)?);
-    let messages = tally.datagrams_sent + tally.datagrams_received;
-    row(
-        "a whole proxied call",
-        tally.finished,
-        tally.failed,
-        micros(last.0 - after.0, tally.finished),
-        micros(last.1 - after.1, tally.finished),
-    );
-    row(
-        "  of which a message",
-        messages,
-        tally.failed,
-        micros(last.0 - after.0, messages),
-        micros(last.1 - after.1, messages),
-    );
-    Ok(())
-}
-
-fn measure_relay(count: u64, window: u64) -> Result<(), String> {
-    let listen: SocketAddr = "127.0.0.1:15999".parse().map_err(|e| format!("{e}"))?;
-    let mut generator = Generator::new(listen).map_err(|e| e.to_string())?;
-    let own = std::env::current_exe().map_err(|e| e.to_string())?;
-    let mut child = Command::new(own)
-        .args(["relay", &listen.to_string(), &generator.local().to_string()])
-        .spawn()
-        .map_err(|e| e.to_string())?;
-    std::thread::sleep(Duration::from_millis(200));
-    let measured = (|| {
-        let before = cpu::used(child.id())?;
-        let tally = generator.echo(&[b'x'; 845], count, window)?;
-        Ok::<_, std::io::Error>((tally, cpu::used(child.id())? - before))
-    })();
-    let _ = child.kill();
-    let _ = child.wait();
-    let (tally, used) = measured.map_err(|e| e.to_string())?;
-    row(
-        "plain relay, 845 octets, a message",
-        tally.finished,
-        tally.failed,
-        micros(used, tally.finished),
-        String::new(),
-    );
-    Ok(())
-}
-
-fn row(work: &str, count: u64, failed: u64, lm: String, nodes: String) {
-    println!("{work:<34} {count:>10} {failed:>8} {lm:>14} {nodes:>14}");
-}
-
-fn micros(used: Duration, count: u64) -> String {
-    format!("{:.2} µs", used.as_secs_f64() * 1e6 / count.max(1) as f64)
-}
-
-fn cpu_of(pids: &[u32]) -> Result<Duration, String> {
-    cpu::used_by(pids).map_err(|e| format!("reading CPU time: {e}"))
-}
-
-/// (kind, pid) of every service, as `siprack status --json` tells them.
-fn services(data: &std::path::Path) -> Result<Vec<(String, u32)>, String> {
-    let own = std::env::current_exe().map_err(|e| e.to_string())?;
-    let siprack = own.with_file_name("siprack");
-    let output = Command::new(&siprack).args(["status", "--json", "--data"]).arg(data).output();
-    let output = output.map_err(|e| format!("{}: {e} (build it: cargo build --release)", siprack.display()))?;
-    let status: serde_json::Value =
-        serde_json::from_slice(&output.stdout).map_err(|e| format!("no rack answers on {}: {e}", data.display()))?;
-    let services = status["services"].as_array().into_iter().flatten();
-    Ok(services.filter_map(|s| Some((s["kind"].as_str()?.to_string(), s["pid"].as_u64()? as u32))).collect())
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
+    std::fs::create_dir_all(&scratch).map_err(|e| format!("{}: {e}", scratch.display()))?;
+    Ok(Places { programs, root, scratch })
 }

@@ -2,6 +2,7 @@
 //! remember it in a review.
 
 mod imports;
+mod links;
 mod metrics;
 mod purity;
 mod rooms;

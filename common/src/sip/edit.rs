@@ -140,10 +140,11 @@ impl<'m> Edit<'m> {
     /// Removes each line of the message of which `drop` says so: by number, name as written and whole value. Of headers
     /// that are no lists, such as Proxy-Authorization, that is one value. Lines that this edit has changed or added stay.
     pub fn remove_lines(&mut self, mut drop: impl FnMut(HeaderId, &[u8], &[u8]) -> bool) -> &mut Self {
-        self.retain(|edit, line| {
+        let message = self.message;
+        self.lines.retain(|line| {
             let Line::Kept(index) = line else { return true };
-            let (span, octets) = (edit.span(*index), &edit.message.buf);
-            !drop(span.id, &octets[span.name()], &octets[span.value()])
+            let span = &message.spans[*index];
+            !drop(span.id, &message.buf[span.name()], &message.buf[span.value()])
         });
         self
     }

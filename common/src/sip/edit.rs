@@ -296,15 +296,16 @@ impl<'m> Edit<'m> {
         self.lines.iter().position(|line| self.line_is(line, name))
     }
 
-    /// Removes lines of that name, from this one on.
+    /// Removes lines of that name, from this one on: what stays moves up once, however many go.
     fn remove_from(&mut self, from: usize, name: &HeaderName<'_>) {
-        let mut at = from;
-        while at < self.lines.len() {
-            match self.line_is(&self.lines[at], name) {
-                true => drop(self.lines.remove(at)),
-                false => at += 1,
+        let mut kept = from;
+        for at in from..self.lines.len() {
+            if !self.line_is(&self.lines[at], name) {
+                self.lines.swap(kept, at);
+                kept += 1;
             }
         }
+        self.lines.truncate(kept);
     }
 
     /// The line with the topmost value and where that value stands: an offset of the message, of `texts` for a New line,

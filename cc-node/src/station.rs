@@ -63,12 +63,7 @@ impl Station {
             t4: ms(timers.t4_ms),
             c: Duration::from_secs(u64::from(timers.timer_c_s)),
         };
-        let limits = Limits {
-            message: rack.limits.message_bytes as usize,
-            headers: usize::from(rack.limits.headers),
-            header_value: rack.limits.header_value_bytes as usize,
-            uri: rack.limits.uri_bytes as usize,
-        };
+        let limits = rack.limits.of_messages();
         let sent_by = rack.listeners.iter().map(|l| format!("{}:{}", l.advertised_host(), l.port)).collect();
         Station { vip: names(&rack), id, boot, worker, rack, keys, limits, timing, sent_by }
     }

@@ -1,6 +1,6 @@
 //! A worker's plain counters. Its engine counts, its shell publishes a copy a few times a second; label sets are closed.
 
-use common::sip::MethodKind;
+use common::sip::{Fault, MethodKind};
 use common::time::Duration;
 use std::collections::BTreeMap;
 
@@ -59,7 +59,7 @@ impl DropReason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Rejection {
-    /// 400, 414, 416, 420, 422, 505, 482, 483, 440.
+    /// 400, 414, 416, 420, 422, 505, 513, 482, 483, 440; `Stats::unfit` has most of them by what was wrong.
     Invalid,
     /// 401, 407.
     Challenged,
@@ -150,6 +150,8 @@ pub struct Stats {
     pub dropped: [u64; DropReason::ALL.len()],
     /// Indexed by `Rejection as usize`.
     pub rejected: [u64; Rejection::ALL.len()],
+    /// Messages beyond a limit, unreadable or against the grammar, by `Fault as usize`: dropped, answered.
+    pub unfit: [[u64; 2]; Fault::ALL.len()],
     /// Requests that a server transaction knew already.
     pub repeats: u64,
     /// Responses forwarded by their token, without a transaction.

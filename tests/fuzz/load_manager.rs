@@ -7,12 +7,13 @@ use super::{fuzz, mangle, planes, seeds};
 use common::config::{Planes, Rack};
 use common::ids::{BootId, Epoch, HistoryId, Level, ListenerId, NodeId, Plane, Transport};
 use common::keys::{Keys, RackKey};
+use common::sip::{Scan, scan};
 use common::time::{Duration, Time};
 use common::wire::control::{Report, Stopped};
 use common::wire::frame::{self, Message};
 use common::wire::heartbeat::{self, Heartbeat, NodeState, V2};
 use common::wire::proxy::{Direction, MAX, ProxyHeader};
-use lm_server::forward::{Gate, Scratch, Verdict, egress, ingress, unavailable};
+use lm_server::forward::{Gate, Scratch, Verdict, egress, ingress, too_large, unavailable};
 use lm_server::membership::{Core, Effect, Input, Setup};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, LazyLock};
@@ -152,7 +153,12 @@ impl Stage {
             // STUN: exempt from the factor of two, and fixed in size.
             Verdict::Reply => assert!(scratch.written().len() <= 44),
             Verdict::Unavailable => assert!(table.is_empty()),
+            Verdict::TooLarge(_) => assert!(octets.len() > 60_000),
             Verdict::KeepAlive | Verdict::Drop(_) => {}
+        }
+        if let Some(answer) = too_large(&self.gate, octets, source) {
+            assert!(answer.starts_with(b"SIP/2.0 513") && answer.len() <= octets.len());
+            assert!(matches!(scan(&answer, &self.gate.names), Scan::Sip(_)), "an answer without Call-ID");
         }
         if let Some(answer) = unavailable(&self.gate, octets, source) {
             assert!(answer.starts_with(b"SIP/2.0 503"));

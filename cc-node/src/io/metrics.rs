@@ -6,7 +6,7 @@ use crate::dns::Kind as Question;
 use crate::resolve::Outcome;
 use crate::stats::{DropReason, Histogram, Rejection, SETUP_BOUNDS_MS};
 use common::metrics::{Kind, Sample, family, registry};
-use common::sip::MethodKind;
+use common::sip::{Fault, MethodKind};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Bucket, LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{Error, Registry};
@@ -147,6 +147,15 @@ impl Of<'_> {
         })?;
         self.counter("siprack_redirected_total", "Requests answered with where to go, 300 or 302", &[], |s| {
             one(sum(s, |r| r.node.redirected))
+        })?;
+        let help = "Messages beyond a limit, unreadable or against the grammar, by what was wrong";
+        self.counter("siprack_unfit_total", help, &["reason", "outcome"], |shared| {
+            let all = reports(shared);
+            let count = |fault: Fault, at: usize| all.iter().map(|w| w.node.unfit[fault as usize][at]).sum();
+            let both = |fault: Fault| {
+                [(0, "dropped"), (1, "answered")].map(|(at, out)| labelled([fault.label(), out], count(fault, at)))
+            };
+            Fault::ALL.into_iter().flat_map(both).collect()
         })?;
         self.counter("siprack_forged_tokens_total", "Requests with a To tag and a token that does not fit", &[], |s| {
             one(sum(s, |r| r.node.forged_tokens))

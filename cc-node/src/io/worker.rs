@@ -12,6 +12,7 @@ use crate::effect::{AskId, Effect, Input, LocationFailure};
 use crate::location::LocalView;
 use crate::node::Node;
 use crate::outbox::Outbox;
+use crate::problems::Problem;
 use crate::resolve::OPEN_QUESTIONS;
 use bytes::Bytes;
 use common::ids::Plane;
@@ -300,8 +301,18 @@ impl Desk {
                 io: self.counters.clone(),
             };
             mine.report.store(Arc::new(report));
+            self.parts.node.take_problems().iter().for_each(tell);
         }
     }
+}
+
+/// To the stream of problems: lines of the log with this target (`log.level: info,problems=off` shuts it). Names from the
+/// network are escaped.
+fn tell(problem: &Problem) {
+    let call_id = String::from_utf8_lossy(&problem.call_id);
+    let (reason, outcome) = (problem.fault.label(), if problem.answered { "answered" } else { "dropped" });
+    let Problem { source, what, others, .. } = problem;
+    tracing::warn!(target: "problems", reason, outcome, %source, ?call_id, others, "a message was not fit: {what}");
 }
 
 #[cfg(test)]

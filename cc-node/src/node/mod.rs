@@ -3,11 +3,13 @@
 //! - a request: [`request`] (repeat? ACK, CANCEL; in a dialog or new) → [`begin`] → `service` → `proxy`; REGISTER:
 //!   [`register`];
 //! - a response: `proxy::responses`;
+//! - what is no fit message: [`unfit`];
 //! - time: `proxy::engine`, and questions to the location server that nobody answered.
 
 mod begin;
 mod register;
 mod request;
+mod unfit;
 
 pub use crate::effect::View;
 pub use crate::station::NodeSetup;
@@ -16,11 +18,11 @@ pub use crate::stats::Stats;
 use crate::auth::{Authenticator, Issuer};
 use crate::call::Calls;
 use crate::effect::{Effect, Input};
+use crate::problems::{Problem, Problems};
 use crate::proxy::Proxy;
 use crate::registrar::Registrar;
 use crate::resolve::Counters;
 use crate::station::Station;
-use crate::stats::DropReason;
 use crate::turn::Turn;
 use bytes::Bytes;
 use common::flow::Flow;
@@ -41,6 +43,7 @@ struct Engine {
     auth: Authenticator,
     registrar: Registrar,
     asks: Asks,
+    problems: Problems,
 }
 
 impl Node {
@@ -52,6 +55,7 @@ impl Node {
             auth: Authenticator::new(station.keys.clone(), station.rack.clone(), issuer),
             registrar: Registrar::new(station.rack.clone()),
             asks: Asks::default(),
+            problems: Problems::default(),
             station,
         };
         Node { engine, stats: Stats::default() }
@@ -82,6 +86,11 @@ impl Node {
 
     pub fn stats(&self) -> &Stats {
         &self.stats
+    }
+
+    /// A sample of what came in and was not fit to be handled, since the last call.
+    pub fn take_problems(&mut self) -> Vec<Problem> {
+        self.engine.problems.take()
     }
 
     /// What the look-up of names has counted.
@@ -124,15 +133,16 @@ impl Node {
 
 impl Engine {
     fn datagram(&mut self, turn: &mut Turn<'_>, header: ProxyHeader, message: Bytes) {
-        let Ok(message) = SipMessage::parse(message, &self.station.limits) else {
-            return turn.stats.drop(DropReason::Malformed);
+        let message = match SipMessage::parse(message.clone(), &self.station.limits) {
+            Ok(message) => message,
+            Err(error) => return self.unreadable(turn, &header, message, error),
         };
         if message.is_request() {
             turn.stats.requests_in[message.method().kind() as usize] += 1;
             return self.request(turn, header, message);
         }
-        if message.validate().is_err() {
-            return turn.stats.drop(DropReason::Malformed);
+        if let Err(invalid) = message.validate() {
+            return self.unfit(turn, &header, &message, invalid);
         }
         *turn.stats.responses_in.entry((message.status(), message.method().kind())).or_default() += 1;
         let source = Flow { listener: header.listener, remote: header.source };

@@ -39,17 +39,12 @@ impl Asked {
 
 impl Engine {
     pub(super) fn request(&mut self, turn: &mut Turn<'_>, header: ProxyHeader, request: SipMessage) {
+        if let Err(invalid) = request.validate() {
+            return self.unfit(turn, &header, &request, invalid);
+        }
         let method = request.method().kind();
         let source = Flow { listener: header.listener, remote: header.source };
         let back = Address { listener: header.listener, to: reply_to(&request, &source), transport: header.transport };
-        if let Err(invalid) = request.validate() {
-            // One that cannot be read is echoed, and the answer goes to where the request came from.
-            if method == MethodKind::Ack || request.top_via_octets().is_none() {
-                return turn.stats.drop(DropReason::Malformed);
-            }
-            let refusal = Refusal::because(invalid.status, Rejection::Invalid, invalid.reason);
-            return refuse(turn, &self.station, &request, &source, back, refusal);
-        }
         let Some(key) = ServerKey::of(&self.station.keys.branch, &request) else {
             return turn.stats.drop(DropReason::Malformed);
         };
@@ -227,7 +222,7 @@ pub(super) fn refuse(
 }
 
 /// The source's address; its port if `rport` asks for that, else the Via's.
-fn reply_to(request: &SipMessage, source: &Flow) -> std::net::SocketAddr {
+pub(super) fn reply_to(request: &SipMessage, source: &Flow) -> std::net::SocketAddr {
     match request.top_via() {
         Ok(via) if via.rport().is_none() => std::net::SocketAddr::new(source.remote.ip(), via.port_or_default()),
         _ => source.remote,

@@ -23,7 +23,7 @@ use common::time::Time;
 use hashbrown::HashMap;
 
 /// For messages that we made ourselves.
-pub(super) const OWN: Limits = Limits { message: 1 << 20, headers: 4096, header_value: 1 << 20, uri: 1 << 20 };
+pub(super) const OWN: Limits = Limits::NONE;
 
 pub struct Proxy {
     pub table: Table,

@@ -1,10 +1,11 @@
 //! From the shorthand for one machine to the three lists that services read; and the demo rack itself.
 
 use super::digest_offer::DigestOffer;
+use super::limits::Limits;
 use super::network::{CcNode, Listener, LoadManager, LocationServer, OneMachine, Planes};
 use super::rack::Rack;
 use super::service::{Auth, Domain, Mode, Provisioning, SubscriberRange};
-use super::tuning::{Dns, Egress, Heartbeat, Limits, Log, Registrar, SessionTimers, Timers};
+use super::tuning::{Dns, Egress, Heartbeat, Log, Registrar, SessionTimers, Timers};
 use crate::ids::{NodeId, Transport};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 

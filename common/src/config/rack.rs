@@ -1,8 +1,9 @@
 //! The whole rack file, and the look-ups that several services need.
 
+use super::limits::Limits;
 use super::network::{CcNode, Listener, LoadManager, LocationServer, OneMachine};
 use super::service::{Domain, Route, RouteDomain, SubscriberRange, Trunk};
-use super::tuning::{Dns, Egress, Heartbeat, Limits, Log, Registrar, SessionTimers, Timers};
+use super::tuning::{Dns, Egress, Heartbeat, Log, Registrar, SessionTimers, Timers};
 use crate::ids::{ListenerId, NodeId, TrunkId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -302,3 +302,41 @@ fn overrides_stand_above_the_file() {
     );
     assert!("novalue".parse::<Override>().is_err());
 }
+
+#[test]
+fn a_limit_that_would_refuse_ordinary_messages_is_refused_with_what_is_right() {
+    for (limit, said_of_it) in [
+        ("message_bytes: 1000", "limits.message_bytes: 1000 is out of range; use 1300 to 65535"),
+        ("message_bytes: 65536", "limits.message_bytes: 65536 is out of range; use 1300 to 65535"),
+        (
+            "headers: 15",
+            "limits.headers: 15 is out of range; use 16 or more (a request that has come over some hops has 20)",
+        ),
+        (
+            "header_values: 8",
+            "limits.header_values: 8 is out of range; use 16 or more (every hop adds a Via and often a Record-Route)",
+        ),
+        ("header_value_bytes: 0", "limits.header_value_bytes: 0 is out of range; use 256 or more"),
+        ("uri_bytes: 64", "limits.uri_bytes: 64 is out of range; use 128 or more"),
+        ("params: 7", "limits.params: 7 is out of range; use 8 or more"),
+        ("param_bytes: 64", "limits.param_bytes: 64 is out of range; use 128 or more (our own tokens must fit)"),
+        ("display_name_bytes: 1", "limits.display_name_bytes: 1 is out of range; use 32 or more"),
+        (
+            "transactions_per_source: 0",
+            "limits.transactions_per_source: 0 is out of range; use 1 or more (0 would refuse everybody but trunks)",
+        ),
+    ] {
+        let told = said("one_machine: { nodes: 3 }", &format!("one_machine: {{ nodes: 3 }}\nlimits: {{ {limit} }}"));
+        assert_eq!(
+            told.split_once(": "),
+            Some((format!("siprack.yaml:8:{}", 13 + limit.find(':').unwrap()).as_str(), said_of_it))
+        );
+    }
+    let told = said("one_machine: { nodes: 3 }", "one_machine: { nodes: 3 }\nlimits: { param: 9 }");
+    assert_eq!(told, "siprack.yaml:8:11: limits.param: unknown key `param`; did you mean `params`?");
+    let told = said("one_machine: { nodes: 3 }", "one_machine: { nodes: 3 }\nlimits: { params: 70000 }");
+    assert_eq!(
+        told,
+        "siprack.yaml:8:19: limits.params: invalid value: integer `70000`, expected u16; write a whole number from 0 to 65535"
+    );
+}

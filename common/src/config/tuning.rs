@@ -1,4 +1,4 @@
-//! How the rack behaves: registrar, heartbeat, timers, limits, logs. Everything here has a default.
+//! How the rack behaves: registrar, heartbeat, timers, logs. Everything here has a default.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -130,38 +130,6 @@ pub struct SessionTimers {
 impl Default for SessionTimers {
     fn default() -> Self {
         SessionTimers { min_se_s: 90, expires_s: None }
-    }
-}
-
-/// What is too much.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Limits {
-    /// A longer message is dropped; 1,300 to 65,535.
-    pub message_bytes: u32,
-    /// Header lines of a message.
-    pub headers: u16,
-    pub header_value_bytes: u32,
-    pub uri_bytes: u32,
-    /// Transactions that a worker of a node keeps.
-    pub transactions: u32,
-    /// Calls that a worker of a node keeps.
-    pub calls: u32,
-    /// Requests of one source (an IPv4 address, an IPv6 /64) that a worker of a node has open; trunks are exempt.
-    pub transactions_per_source: u32,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Limits {
-            message_bytes: 65_535,
-            headers: 256,
-            header_value_bytes: 8192,
-            uri_bytes: 2048,
-            transactions: 200_000,
-            calls: 100_000,
-            transactions_per_source: 50_000,
-        }
     }
 }
 

@@ -2,28 +2,12 @@
 //! `validate` says what a proxy refuses. Made by the node's shell for every datagram, and by the built-in phones.
 
 use super::headers::numbers;
+use super::limits::Excess;
 use super::listeners::{Listeners, TokenSearch};
 use super::start_line::{self, StartLine};
-use super::{CSeq, HeaderId, Method, ParseError, lex};
+use super::{CSeq, HeaderId, Limits, Method, ParseError, lex, limits};
 use bytes::Bytes;
 use std::ops::Range;
-
-/// What a message may measure. Octets, except `headers`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    pub message: usize,
-    /// Header lines.
-    pub headers: usize,
-    pub header_value: usize,
-    /// The Request-URI; a longer one is answered 414.
-    pub uri: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Limits { message: 65_535, headers: 256, header_value: 8_192, uri: 2_048 }
-    }
-}
 
 /// One header: where its name and value stand, and where the line ends.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +23,19 @@ pub(super) struct Span {
 }
 
 impl Span {
+    /// One line, its end left out; `None` if it is not `Name: value`.
+    pub(super) fn read(buf: &[u8], content: Range<usize>, next: usize) -> Option<Span> {
+        let (name, value) = lex::name_and_value(buf, content)?;
+        Some(Span {
+            id: HeaderId::of(&buf[name.clone()]),
+            start: name.start as u32,
+            name_end: name.end as u32,
+            value: value.start as u32,
+            value_end: value.end as u32,
+            next: next as u32,
+        })
+    }
+
     pub(super) fn name(&self) -> Range<usize> {
         self.start as usize..self.name_end as usize
     }
@@ -75,13 +72,6 @@ pub(super) struct Facts {
     pub(super) top_via: Option<Range<u32>>,
 }
 
-/// Something that is longer than its limit; `validate` refuses it with an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Oversize {
-    Uri,
-    Value(HeaderId),
-}
-
 /// A parsed message. Cheap to clone relative to its size: the octets are shared.
 #[derive(Clone, Debug)]
 pub struct SipMessage {
@@ -93,7 +83,8 @@ pub struct SipMessage {
     /// Where the empty line begins.
     pub(super) headers_end: usize,
     pub(super) body: Range<usize>,
-    pub(super) oversize: Option<Oversize>,
+    /// What is too much in it; `validate` refuses it with an answer.
+    pub(super) excess: Option<Excess>,
     pub(super) facts: Facts,
 }
 
@@ -111,10 +102,6 @@ impl SipMessage {
         }
         let (line, first_header) = lex::first_line(&buf).ok_or(ParseError::StartLine)?;
         let start = start_line::read(line).ok_or(ParseError::StartLine)?;
-        let mut oversize = match &start {
-            StartLine::Request { uri, .. } if uri.len() > limits.uri => Some(Oversize::Uri),
-            _ => None,
-        };
         let mut spans = Vec::with_capacity(24);
         let mut facts = Facts::new();
         let mut at = first_header;
@@ -126,27 +113,21 @@ impl SipMessage {
                     if spans.len() == limits.headers {
                         return Err(ParseError::TooManyHeaders { limit: limits.headers });
                     }
-                    let (name, value) = lex::name_and_value(&buf, content).ok_or(ParseError::HeaderLine { at })?;
-                    let id = HeaderId::of(&buf[name.clone()]);
-                    if value.len() > limits.header_value && oversize.is_none() {
-                        oversize = Some(Oversize::Value(id));
-                    }
-                    facts.note(id, spans.len());
-                    spans.push(Span {
-                        id,
-                        start: name.start as u32,
-                        name_end: name.end as u32,
-                        value: value.start as u32,
-                        value_end: value.end as u32,
-                        next: next as u32,
-                    });
+                    let span = Span::read(&buf, content, next).ok_or(ParseError::HeaderLine { at })?;
+                    facts.note(span.id, spans.len());
+                    spans.push(span);
                     at = next;
                 }
             }
         };
         bare_carriage_return(&buf[..body])?;
+        let request_uri = match &start {
+            StartLine::Request { uri, .. } => &buf[uri.clone()],
+            StartLine::Response { .. } => &[],
+        };
+        let excess = limits::excess(&buf[..body], request_uri, &spans, limits);
         let mut message =
-            SipMessage { start, spans, first_header, headers_end: at, body: body..buf.len(), oversize, facts, buf };
+            SipMessage { start, spans, first_header, headers_end: at, body: body..buf.len(), excess, facts, buf };
         let length = message.header(HeaderId::ContentLength).and_then(numbers::content_length);
         if let Some(length) = length.filter(|l| *l < message.body.len()) {
             message.body.end = message.body.start + length;
@@ -275,7 +256,7 @@ impl SipMessage {
 }
 
 impl Facts {
-    fn new() -> Facts {
+    pub(super) fn new() -> Facts {
         Facts {
             first: [NONE; HOT],
             present: 0,
@@ -287,7 +268,7 @@ impl Facts {
         }
     }
 
-    fn note(&mut self, id: HeaderId, at: usize) {
+    pub(super) fn note(&mut self, id: HeaderId, at: usize) {
         self.present |= 1 << (id as u8);
         if let Some(first) = self.first.get_mut(id as usize).filter(|first| **first == NONE) {
             *first = u16::try_from(at).unwrap_or(NONE - 1);
@@ -302,7 +283,7 @@ impl Facts {
         self.first.get(id as usize).map_or(0, |first| usize::from(*first).min(spans))
     }
 
-    fn read(mut self, message: &SipMessage) -> Facts {
+    pub(super) fn read(mut self, message: &SipMessage) -> Facts {
         let whole: &[u8] = &message.buf;
         let within = |part: &[u8]| {
             // Every part is borrowed from the buffer.
@@ -325,10 +306,14 @@ impl Facts {
 /// A carriage return that ends no line would be a line end to some other parser: what that one sees as a header we
 /// would have passed as text.
 fn bare_carriage_return(head: &[u8]) -> Result<(), ParseError> {
-    match memchr::memchr_iter(b'\r', head).find(|at| head.get(at + 1) != Some(&b'\n')) {
+    match find_bare_carriage_return(head) {
         Some(at) => Err(ParseError::BareCarriageReturn { at }),
         None => Ok(()),
     }
+}
+
+pub(super) fn find_bare_carriage_return(head: &[u8]) -> Option<usize> {
+    memchr::memchr_iter(b'\r', head).find(|at| head.get(at + 1) != Some(&b'\n'))
 }
 
 #[cfg(test)]

@@ -1,19 +1,15 @@
 //! What a proxy refuses before it does anything for a request (RFC 3261 §16.3, §8.1.1, §8.2), and which responses it drops.
 
-use super::message::Oversize;
+use super::limits::Excess;
 use super::views::as_text;
-use super::{HeaderId, Invalid, ParseError, SipMessage, Uri, Via, lex};
+use super::{Fault, HeaderId, Invalid, ParseError, SipMessage, Uri, Via, lex};
 
 fn bad(reason: impl Into<String>) -> Invalid {
-    Invalid { status: 400, reason: reason.into() }
+    refused(400, reason)
 }
 
-fn unreadable(error: ParseError) -> Invalid {
-    bad(match error {
-        ParseError::Missing(id) => format!("Missing {}", id.name()),
-        ParseError::Malformed { header, .. } | ParseError::NotText(header) => format!("Malformed {}", header.name()),
-        _ => "Malformed Message".into(),
-    })
+fn refused(status: u16, reason: impl Into<String>) -> Invalid {
+    Invalid { status, reason: reason.into(), fault: Fault::Syntax }
 }
 
 impl SipMessage {
@@ -22,28 +18,26 @@ impl SipMessage {
     /// CSeq's method. A response that fails is dropped, whatever the status says.
     pub fn validate(&self) -> Result<(), Invalid> {
         self.check_version()?;
-        match self.oversize {
-            Some(Oversize::Uri) => return Err(Invalid { status: 414, reason: "Request-URI Too Long".into() }),
-            Some(Oversize::Value(id)) => return Err(bad(format!("{} Too Long", header_label(id)))),
-            None => {}
+        if let Some(excess) = self.excess {
+            return Err(too_much(excess));
         }
         self.check_duplicates()?;
         if self.call_id().is_empty() {
             return Err(bad("Missing Call-ID"));
         }
-        let cseq = self.cseq().map_err(unreadable)?;
+        let cseq = self.cseq().map_err(Invalid::from)?;
         let mut vias = self.values(HeaderId::Via).map(|via| Via::parse(as_text(HeaderId::Via, via)?));
-        vias.next().unwrap_or(Err(ParseError::Missing(HeaderId::Via))).map_err(unreadable)?;
+        vias.next().unwrap_or(Err(ParseError::Missing(HeaderId::Via))).map_err(Invalid::from)?;
         let addresses = match self.facts.addresses_good {
             true => None,
             false => {
-                let (from, to) = (self.from().map_err(unreadable)?, self.to().map_err(unreadable)?);
+                let (from, to) = (self.from().map_err(Invalid::from)?, self.to().map_err(Invalid::from)?);
                 Some([(HeaderId::From, from), (HeaderId::To, to)])
             }
         };
         self.check_body()?;
         if self.is_request() {
-            self.max_forwards().map_err(unreadable)?;
+            self.max_forwards().map_err(Invalid::from)?;
             // RFC 3261 §25.1: `tag-param = "tag" EQUAL token`. An empty one is neither in a dialog nor outside of one.
             for (id, addr) in addresses.into_iter().flatten() {
                 if addr.param("tag").is_some() && addr.tag().is_none() {
@@ -55,7 +49,7 @@ impl SipMessage {
             }
             self.check_request_uri()?;
             // Every Via of a request is one that a response must be able to follow.
-            vias.try_for_each(|via| via.map(drop)).map_err(unreadable)?;
+            vias.try_for_each(|via| via.map(drop)).map_err(Invalid::from)?;
         }
         Ok(())
     }
@@ -67,7 +61,7 @@ impl SipMessage {
         }
         match lex::trim(version).eq_ignore_ascii_case(b"SIP/2.0") {
             true => Err(bad("White Space Behind The SIP Version")),
-            false => Err(Invalid { status: 505, reason: "Version Not Supported".into() }),
+            false => Err(refused(505, "Version Not Supported")),
         }
     }
 
@@ -82,7 +76,7 @@ impl SipMessage {
     }
 
     fn check_body(&self) -> Result<(), Invalid> {
-        match self.content_length().map_err(unreadable)? {
+        match self.content_length().map_err(Invalid::from)? {
             Some(length) if length > self.body.len() => Err(bad("Content-Length Exceeds Body")),
             _ => Ok(()),
         }
@@ -92,17 +86,28 @@ impl SipMessage {
         match self.uri() {
             Ok(Uri::Sip(uri)) if uri.headers.is_some() => Err(bad("Headers In Request-URI")),
             Ok(Uri::Sip(_) | Uri::Tel(_)) => Ok(()),
-            Ok(Uri::Other { .. }) => Err(Invalid { status: 416, reason: "Unsupported URI Scheme".into() }),
+            Ok(Uri::Other { .. }) => Err(refused(416, "Unsupported URI Scheme")),
             Err(_) => Err(bad("Malformed Request-URI")),
         }
     }
 }
 
-fn header_label(id: HeaderId) -> &'static str {
-    match id {
-        HeaderId::Other => "Header",
-        id => id.name(),
-    }
+fn too_much(Excess { fault, header }: Excess) -> Invalid {
+    let place = match header {
+        None => "Request-URI",
+        Some(HeaderId::Other) => "Header",
+        Some(id) => id.name(),
+    };
+    let (status, reason) = match fault {
+        Fault::RequestUriSize => (414, "Request-URI Too Long".into()),
+        Fault::Values => (400, format!("Too Many Values Of {place}")),
+        Fault::UriSize => (400, format!("URI In {place} Too Long")),
+        Fault::Params => (400, format!("Too Many Parameters In {place}")),
+        Fault::ParamSize => (400, format!("Parameter In {place} Too Long")),
+        Fault::DisplayNameSize => (400, format!("Display Name In {place} Too Long")),
+        _ => (400, format!("{place} Too Long")),
+    };
+    Invalid { status, reason, fault }
 }
 
 #[cfg(test)]

@@ -3,17 +3,17 @@
 //!
 //! - [`ingress`]: from outside to a node: STUN is answered, SIP gets a PROXY header for the worker that has its call.
 //! - [`egress`]: from a node to the outside: the header is verified, the message leaves from the listener it names.
-//! - [`unavailable`]: off the hot path, what a request is told when no node is live.
+//! - [`unavailable`], [`too_large`]: off the hot path, what a request is told that is not handed on.
 
 mod egress;
 mod reason;
+mod stateless;
 #[cfg(test)]
 mod tests;
-mod unavailable;
 
 pub use egress::{Outgoing, egress};
 pub use reason::DropReason;
-pub use unavailable::unavailable;
+pub use stateless::{too_large, unavailable};
 
 use crate::table::Table;
 use common::call_hash::CallHash;
@@ -40,6 +40,8 @@ pub struct Gate {
     pub listeners: Vec<SocketAddr>,
     /// This load manager's incarnation.
     pub boot: BootId,
+    /// Octets of a datagram from outside (`limits.message_bytes`).
+    pub most: usize,
 }
 
 impl Gate {
@@ -55,7 +57,8 @@ impl Gate {
             }));
         }
         let listeners = rack.listeners().map(|(_, listener)| listener.socket_address()).collect();
-        Gate { keys, names: Listeners::new(&names), listeners, boot }
+        let most = rack.limits.message_bytes as usize;
+        Gate { keys, names: Listeners::new(&names), listeners, boot, most }
     }
 }
 
@@ -92,6 +95,8 @@ pub enum Verdict {
     Reply,
     /// A request while no node is live: answer with [`unavailable`], off the hot path.
     Unavailable,
+    /// Longer than is handed on: answer with [`too_large`], off the hot path, or count this.
+    TooLarge(DropReason),
     /// Asks for nothing.
     KeepAlive,
     Drop(DropReason),
@@ -106,6 +111,9 @@ pub fn ingress(
     listener: ListenerId,
     scratch: &mut Scratch,
 ) -> Verdict {
+    if datagram.len() > gate.most {
+        return Verdict::TooLarge(DropReason::TooLong);
+    }
     let scanned = match scan(datagram, &gate.names) {
         Scan::Sip(scanned) => scanned,
         Scan::KeepAlive => return Verdict::KeepAlive,
@@ -144,7 +152,7 @@ pub fn ingress(
     let (key_id, key) = gate.keys.plane.current();
     scratch.length = header.write(key, key_id, scanned.call_id, &mut scratch.bytes);
     if scratch.length + datagram.len() > DATAGRAM {
-        return Verdict::Drop(DropReason::TooBig);
+        return Verdict::TooLarge(DropReason::TooBig);
     }
     Verdict::ToNode { node, plane, to, start: scanned.start }
 }

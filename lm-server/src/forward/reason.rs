@@ -9,9 +9,9 @@ pub enum DropReason {
     Stun,
     /// From outside: SIP without a Call-ID; which node it belongs to cannot be said.
     NoCallId,
-    /// Longer than the rack file allows (`limits.message_bytes`).
+    /// Longer than the rack file allows (`limits.message_bytes`), and nothing that could be answered 513.
     TooLong,
-    /// Does not fit into one datagram together with the PROXY header.
+    /// Does not fit into one datagram together with the PROXY header, and nothing that could be answered 513.
     TooBig,
     /// No node is live: a response or an ACK, which nobody may answer, or a request too broken to be answered.
     NoNode,

@@ -171,8 +171,32 @@ fn what_is_no_request_to_us_is_answered_swallowed_or_counted() {
     {
         assert_eq!(enter(&gate, &table, datagram).0, Verdict::Drop(why));
     }
-    let fat = format!("{}{}", request("INVITE", "c1", ""), "x".repeat(65_300));
-    assert_eq!(enter(&gate, &table, &fat).0, Verdict::Drop(DropReason::TooBig));
+}
+
+#[test]
+fn what_is_too_long_is_told_513_in_no_more_octets() {
+    let gate = gate();
+    let table = all(&gate);
+    let phone: SocketAddr = PHONE.parse().unwrap();
+    let fat = |method| format!("{}{}", request(method, "c1", "no colon\r\n"), "x".repeat(65_300));
+    assert_eq!(enter(&gate, &table, &fat("INVITE")).0, Verdict::TooLarge(DropReason::TooBig));
+    let narrow = Gate { most: 1300, ..gate.clone() };
+    let long = request("MESSAGE", "c1", &format!("X-Odd: {}\r\n", "x".repeat(1300)));
+    assert_eq!(enter(&narrow, &table, &long).0, Verdict::TooLarge(DropReason::TooLong));
+    for long in [long, fat("INVITE")] {
+        let reply = too_large(&gate, long.as_bytes(), phone).unwrap();
+        let answer = SipMessage::parse(reply.clone(), &Default::default()).unwrap();
+        assert_eq!((answer.status(), answer.call_id(), answer.validate()), (513, &b"c1"[..], Ok(())));
+        assert!(answer.to_tag().is_some_and(|tag| common::tag::is_ours(&gate.keys.tag, tag.as_bytes(), b"c1")));
+        assert!(String::from_utf8_lossy(&reply).contains("received=198.51.100.7"));
+        assert_eq!(too_large(&gate, long.as_bytes(), phone), Some(reply), "stateless: the same again");
+    }
+    for silent in [fat("ACK"), fat("INVITE").replace("CSeq: 1 INVITE\r\n", ""), "x".repeat(2000)] {
+        assert_eq!(too_large(&gate, silent.as_bytes(), phone), None);
+    }
+    let short =
+        "INVITE sip:a SIP/2.0\r\nv: SIP/2.0/UDP a;rport\r\nf: sip:a\r\nt: sip:b\r\ni: c\r\nCSeq: 1 INVITE\r\n\r\n";
+    assert_eq!(too_large(&gate, short.as_bytes(), phone), None, "the answer would be longer");
 }
 
 /// What node 2 sends, under `change`.

@@ -15,7 +15,7 @@ use common::io::admin::AdminSource;
 use common::io::start::StartError;
 use common::metrics::{Kind, Sample, family, registry};
 use common::placement::SLOTS;
-use common::sip::MethodKind;
+use common::sip::{Fault, MethodKind};
 use prometheus::Registry;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -140,6 +140,15 @@ fn messages(registry: &Registry, counters: &Arc<Vec<Arc<Counters>>>) -> Register
         DropReason::ALL.into_iter().map(|why| sample(&[why.label()], sum(why))).collect()
     };
     family(registry, Kind::Counter, "siprack_dropped_total", "Datagrams that went nowhere", &["reason"], dropped)?;
+    let all = counters.clone();
+    let unfit = move || {
+        let sum = |of: fn(&Counters) -> u64| all.iter().map(|c| of(c)).sum::<u64>() as f64;
+        let dropped = sum(|c| c.drops(DropReason::TooLong) + c.drops(DropReason::TooBig));
+        let reason = Fault::MessageSize.label();
+        vec![sample(&[reason, "answered"], sum(|c| c.too_large.get())), sample(&[reason, "dropped"], dropped)]
+    };
+    let help = "Messages that are too long to be handed on";
+    family(registry, Kind::Counter, "siprack_unfit_total", help, &["reason", "outcome"], unfit)?;
     let single = |name: &str, help: &str, of: fn(&Counters) -> u64| {
         let all = counters.clone();
         let read = move || vec![sample(&[], all.iter().map(|c| of(c)).sum::<u64>() as f64)];

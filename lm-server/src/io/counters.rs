@@ -52,6 +52,8 @@ pub struct Counters {
     pub stun: Counter,
     /// Requests answered 503 because no node was live.
     pub unavailable: Counter,
+    /// Requests answered 513.
+    pub too_large: Counter,
 }
 
 impl Counters {

@@ -3,7 +3,7 @@
 use super::counters::{Counters, Way};
 use super::shared::Shared;
 use super::sockets::WorkerSockets;
-use crate::forward::{DropReason, Gate, Scratch, Verdict, egress, ingress, unavailable};
+use crate::forward::{DropReason, Gate, Scratch, Verdict, egress, ingress, too_large, unavailable};
 use crate::table::Table;
 use common::ids::{ListenerId, Plane};
 use common::io::poll::{Wakeable, readable};
@@ -32,7 +32,6 @@ pub struct Forwarder {
 struct Path {
     gate: Arc<Gate>,
     counters: Arc<Counters>,
-    message_bytes: usize,
     receiver: Receiver,
     scratch: Scratch,
     /// Towards the nodes, by plane.
@@ -42,19 +41,16 @@ struct Path {
 }
 
 impl Forwarder {
-    /// `message_bytes`: longer datagrams from outside are dropped.
     pub fn new(
         gate: Arc<Gate>,
         worker: WorkerSockets,
         shared: Arc<Shared>,
         counters: Arc<Counters>,
         wakeable: Wakeable,
-        message_bytes: usize,
     ) -> Forwarder {
         let path = Path {
             gate,
             counters,
-            message_bytes,
             receiver: Receiver::with_size(BUFFER),
             scratch: Scratch::default(),
             inwards: [SendBatch::new(), SendBatch::new()],
@@ -108,7 +104,7 @@ impl Path {
         }
         let replies = usize::from(listener.0);
         for Received { bytes, from, truncated } in self.receiver.iter() {
-            if truncated || bytes.len() > self.message_bytes {
+            if truncated {
                 self.counters.dropped(DropReason::TooLong, 1);
                 continue;
             }
@@ -123,6 +119,13 @@ impl Path {
                 }
                 Verdict::KeepAlive => self.counters.keep_alives.add(1),
                 Verdict::Drop(why) => self.counters.dropped(why, 1),
+                Verdict::TooLarge(why) => match too_large(&self.gate, bytes, from) {
+                    Some(answer) => {
+                        self.outwards[replies].push(from, &answer, &[]);
+                        self.counters.too_large.add(1);
+                    }
+                    None => self.counters.dropped(why, 1),
+                },
                 Verdict::Unavailable => match unavailable(&self.gate, bytes, from) {
                     Some(answer) => {
                         self.outwards[replies].push(from, &answer, &[]);

@@ -60,14 +60,13 @@ pub fn run(options: Options) -> Result<(), StartError> {
     let listener = runtime.block_on(common::io::admin::bind("the load manager's admin port", lm.admin))?;
 
     let mut threads = Threads::new(shared.clone());
-    let message_bytes = options.rack.limits.message_bytes as usize;
     threads.start("controller", |wakeable| {
         let mut controller = Controller::new(core, clock, sockets.control, shared.clone(), wakeable);
         move || controller.run()
     })?;
     for (number, (worker, counters)) in sockets.workers.into_iter().zip(counters).enumerate() {
         threads.start(&format!("forwarder-{number}"), |wakeable| {
-            let mut forwarder = Forwarder::new(gate.clone(), worker, shared.clone(), counters, wakeable, message_bytes);
+            let mut forwarder = Forwarder::new(gate.clone(), worker, shared.clone(), counters, wakeable);
             move || forwarder.run()
         })?;
     }

@@ -53,7 +53,13 @@ impl Watch {
 
     pub fn hears(&mut self, from: SocketAddr, octets: &[u8]) {
         self.tell(format!("← {from}\n{}", String::from_utf8_lossy(octets)));
-        let Ok(message) = SipMessage::parse(octets.to_vec().into(), &WIDE) else { return };
+        let Ok(message) = SipMessage::parse(octets.to_vec().into(), &WIDE) else {
+            // A request that cannot be read is answered, if enough of it remains.
+            if SipMessage::remains(octets.to_vec().into()).is_some() {
+                self.asked.insert(from.ip());
+            }
+            return;
+        };
         self.response = (!message.is_request()).then(|| octets.to_vec());
         if message.is_request() {
             self.asked.insert(from.ip());

@@ -9,7 +9,7 @@ use common::keys::Keys;
 use common::time::Time;
 use common::wire::control::Stopped;
 use common::wire::frame::{self, Message};
-use lm_server::forward::{Gate, Scratch, Verdict, egress, ingress, unavailable};
+use lm_server::forward::{Gate, Scratch, Verdict, egress, ingress, too_large, unavailable};
 use lm_server::membership::{Core, Effect, Input, Setup};
 use lm_server::table::Table;
 use std::net::SocketAddr;
@@ -195,6 +195,10 @@ fn inward(alive: &Alive, datagram: &Datagram, vip: SocketAddr, inside: SocketAdd
         }
         Verdict::Unavailable => {
             let bytes = unavailable(&alive.gate, &datagram.bytes, datagram.from)?;
+            Some(LmOut::Outside { from: vip, to: datagram.from, bytes })
+        }
+        Verdict::TooLarge(_) => {
+            let bytes = too_large(&alive.gate, &datagram.bytes, datagram.from)?;
             Some(LmOut::Outside { from: vip, to: datagram.from, bytes })
         }
         Verdict::KeepAlive | Verdict::Drop(_) => None,

@@ -20,6 +20,7 @@ mod torture;
 use super::*;
 use crate::effect::{Cdr, RecordNo};
 use crate::record::{Record, What};
+use crate::stats::DropReason;
 use common::config::Rack;
 use common::ids::{BootId, Epoch, Level, ListenerId, NodeId, Transport};
 use common::keys::{Keys, RackKey};

@@ -1,6 +1,7 @@
 //! What types cannot say about a rack: names that must exist, numbers that must differ, ports that clash. Called by
 //! `load`, and by `siprack check`.
 
+mod limits;
 mod names;
 mod served;
 mod servers;
@@ -112,7 +113,7 @@ impl Check<'_> {
     }
 
     fn tuning(&mut self) {
-        let (h, t, l) = (&self.rack.heartbeat, &self.rack.timers, &self.rack.limits);
+        let (h, t) = (&self.rack.heartbeat, &self.rack.timers);
         self.unless(
             (10..=1000).contains(&h.period_ms),
             "heartbeat.period_ms",
@@ -143,28 +144,7 @@ impl Check<'_> {
             "0 would end every call while it rings",
             "use more than 180 (RFC 3261 §16.6)",
         );
-        self.unless(
-            (1300..=65_535).contains(&l.message_bytes),
-            "limits.message_bytes",
-            format!("{} is out of range", l.message_bytes),
-            "use 1300 to 65535",
-        );
-        self.unless(l.headers >= 16, "limits.headers", format!("{} is too few", l.headers), "use 16 or more");
-        self.unless(
-            l.header_value_bytes >= 256,
-            "limits.header_value_bytes",
-            format!("{} is too few", l.header_value_bytes),
-            "use 256 or more",
-        );
-        self.unless(l.uri_bytes >= 128, "limits.uri_bytes", format!("{} is too few", l.uri_bytes), "use 128 or more");
-        self.unless(l.transactions >= 1, "limits.transactions", "0 would refuse everything", "use 1 or more");
-        self.unless(l.calls >= 1, "limits.calls", "0 would refuse every call", "use 1 or more");
-        self.unless(
-            l.transactions_per_source >= 1,
-            "limits.transactions_per_source",
-            "0 would refuse everybody but trunks",
-            "use 1 or more",
-        );
+        self.limits();
         self.session_timers();
         let level = &self.rack.log.level;
         self.unless(

@@ -1,7 +1,7 @@
 //! The branch: one shape, the same for the same leg, another as soon as anything that makes a leg differs; and the To
 //! tags that we write.
 
-use super::choices::Choices;
+use super::choices::{Choices, secret};
 use super::fuzz;
 use common::branch::{LoopPart, TransactionPart, Upstream, is_ours, loop_hash, loop_part, write};
 use common::flow::Flow;
@@ -41,20 +41,20 @@ fn check(octets: &[u8]) {
     let [call_id, from_tag, _, uri, _, routes, source, to_tag] = &fields;
     let alone = LoopPart { uri, routes, source, call_id, from_tag, to_tag, cseq };
     assert_eq!(loop_hash(&KEY, &alone), part);
-    tags(&fields, cseq, &mut choices);
+    tags(&secret(octets).tag, &fields, cseq, &mut choices);
     let text = String::from_utf8_lossy(choices.rest()).into_owned();
     assert_eq!(is_ours(&text), loop_part(&text).is_some());
 }
 
-fn tags(fields: &[Vec<u8>; 8], cseq: u32, choices: &mut Choices<'_>) {
-    let mine = tag::write(&KEY, &fields[0], &fields[1], cseq, &fields[2]);
-    assert!(tag::is_ours(&KEY, mine.as_bytes(), &fields[0]));
-    assert!(!tag::is_ours(&KEY, mine.as_bytes(), &[&fields[0][..], b"!"].concat()));
+fn tags(key: &[u8; 16], fields: &[Vec<u8>; 8], cseq: u32, choices: &mut Choices<'_>) {
+    let mine = tag::write(key, &fields[0], &fields[1], cseq, &fields[2]);
+    assert!(tag::is_ours(key, mine.as_bytes(), &fields[0]));
+    assert!(!tag::is_ours(key, mine.as_bytes(), &[&fields[0][..], b"!"].concat()));
     let mut changed = mine.clone().into_bytes();
     let at = choices.below(changed.len());
     changed[at] = choices.octet();
-    assert!(changed == mine.as_bytes() || !tag::is_ours(&KEY, &changed, &fields[0]));
-    assert!(!tag::is_ours(&KEY, choices.some(20), &fields[0]));
+    assert!(changed == mine.as_bytes() || !tag::is_ours(key, &changed, &fields[0]));
+    assert!(!tag::is_ours(key, choices.some(20), &fields[0]));
 }
 
 #[test]

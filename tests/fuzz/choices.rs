@@ -1,8 +1,10 @@
 //! Octets read as a row of decisions. A fuzzer changes octets; a structured target asks this for its next choice, so that
 //! nearby inputs are nearby programs. When the octets are over every choice is 0, and [`Choices::are_over`] says so.
 
+use common::keys::{Keys, RackKey};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
+use sha2::{Digest, Sha256};
 
 /// For targets of long sequences: plain runs give short inputs, so each is also run at this length, with what follows from
 /// its octets behind them. A fuzzer that watches the code finds its own lengths.
@@ -12,6 +14,12 @@ pub fn prolonged(octets: &[u8], length: usize) -> Vec<u8> {
     let mut more = vec![0; length.saturating_sub(octets.len())];
     ChaCha8Rng::from_seed(seed).fill_bytes(&mut more);
     [octets, &more].concat()
+}
+
+/// Keys that no input knows: they follow from the input. A fuzzer is shown what its octets are compared with; under a fixed
+/// key it learns a good MAC, octet by octet, and that is no forgery.
+pub fn secret(octets: &[u8]) -> Keys {
+    Keys::derive(&RackKey(Sha256::digest(octets).into()))
 }
 
 /// Runs a target of sequences on an input, and in plain runs on the prolonged input too.

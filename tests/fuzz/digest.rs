@@ -13,7 +13,7 @@ use common::location::{Aor, Bindings, LogTime, Subscriber};
 use common::placement::Placement;
 use common::sip::{Challenge, Credentials, HeaderId, Limits, SipMessage};
 use common::time::{Time, WallMillis};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 const NOW: WallMillis = WallMillis(1_700_000_000_000);
 const REALM: &str = "rack.test";
@@ -43,10 +43,11 @@ impl View for OneUser {
     }
 }
 
+static RACK: LazyLock<Arc<Rack>> = LazyLock::new(|| Arc::new(Rack::one_machine_default(1).expand()));
+static KEYS: LazyLock<Arc<Keys>> = LazyLock::new(|| Arc::new(Keys::derive(&RackKey([9; 32]))));
+
 fn authenticator() -> Authenticator {
-    let rack = Rack::one_machine_default(1).expand();
-    let keys = Arc::new(Keys::derive(&RackKey([9; 32])));
-    Authenticator::new(keys, Arc::new(rack), Issuer { node: NodeId(1), boot: BootId(1), worker: 0 })
+    Authenticator::new(KEYS.clone(), RACK.clone(), Issuer { node: NodeId(1), boot: BootId(1), worker: 0 })
 }
 
 fn request(call_id: &str, uri: &str, authorization: &[u8]) -> Vec<u8> {

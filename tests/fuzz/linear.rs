@@ -3,7 +3,7 @@
 //! what no longer fits into the nearest cache as two to three times the octets' share.
 
 use super::scan::{WIDE, vip};
-use common::sip::{Credentials, Edit, HeaderId, NameAddr, Params, SipMessage, Uri, Via, scan};
+use common::sip::{Credentials, Edit, HeaderId, Limits, NameAddr, Params, SipMessage, Uri, Via, scan};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -79,7 +79,7 @@ const VALUE: [Work; 5] = [
     }),
 ];
 
-const MESSAGE: [Work; 3] = [
+const MESSAGE: [Work; 5] = [
     ("scan", |octets| {
         black_box(scan(octets, &vip()));
     }),
@@ -87,6 +87,14 @@ const MESSAGE: [Work; 3] = [
         let Ok(m) = SipMessage::parse(octets.to_vec().into(), &WIDE) else { return };
         let _ = black_box((m.validate(), m.vias().is_ok(), m.routes().is_ok(), m.contacts().is_ok(), m.token(&vip())));
         let _ = black_box((m.from_tag(), m.to_tag(), m.header_named("absent"), m.words(HeaderId::Supported).count()));
+    }),
+    ("limits", |octets| {
+        // One low limit, so that everything is measured; the rest is never met, so that nothing ends it.
+        let lines = Limits { display_name: 16, ..Limits::NONE };
+        black_box(SipMessage::parse(octets.to_vec().into(), &lines).is_ok_and(|m| m.validate().is_ok()));
+    }),
+    ("remains", |octets| {
+        black_box(SipMessage::remains(octets.to_vec().into()).is_some());
     }),
     ("edit", |octets| {
         let Ok(m) = SipMessage::parse(octets.to_vec().into(), &WIDE) else { return };
@@ -181,6 +189,6 @@ fn ten_thousand_vias_and_routes_are_borne() {
             let took = (0..ATTEMPTS).map(|_| least(work, &octets)).find(|took| *took <= 4 * BOUND);
             assert!(took.is_some(), "{name} of 10,000 {line}");
         }
-        assert!(SipMessage::parse(octets.into(), &common::sip::Limits::default()).is_err());
+        assert!(SipMessage::parse(octets.into(), &Limits::default()).is_err());
     }
 }

@@ -3,11 +3,12 @@
 //!
 //! - What an input is: [`choices`] (octets as decisions), [`mangle`] (seeds with changes), [`seeds`], [`history`] (the
 //!   bugs that brought down others), [`dictionary`].
-//! - One value or message: [`scan`], [`message`], [`headers`], [`uri`], [`params`], [`edit`], [`reply`], [`digest`],
+//! - One value or message: [`scan`], [`message`], [`limits`], [`headers`], [`uri`], [`params`], [`edit`], [`reply`], [`digest`],
 //!   [`tokens`], [`branch`], [`stun`].
 //! - What goes over the planes and onto the disk: [`proxy_header`], [`planes`], [`sealed`], [`location_stream`],
 //!   [`segments`], [`config`].
-//! - Sequences: [`node`] (phones, trunks and liars in any order), [`strangers`] (nobody is known), [`load_manager`].
+//! - Sequences: [`node`] (phones, trunks and liars in any order), [`strangers`] (nobody is known), [`load_manager`],
+//!   [`dns`] (name servers that say anything).
 //! - [`linear`]: 8 times the input is at most 10 times the work.
 
 #![allow(clippy::unwrap_used, reason = "a target's own messages and keys are known to be good")]
@@ -21,8 +22,10 @@ mod seeds;
 
 mod branch;
 mod digest;
+mod dns;
 mod edit;
 mod headers;
+mod limits;
 mod message;
 mod params;
 mod reply;

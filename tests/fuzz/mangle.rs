@@ -53,7 +53,7 @@ pub fn change(choices: &mut Choices<'_>, text: &mut Vec<u8>, others: &[&[u8]]) {
         6 => repeat(choices, text, at),
         7 => {
             let word = dictionary::word(choices).to_vec();
-            with_lines(text, |lines, from| set_value(&mut lines[from], &word), at);
+            with_lines(text, |lines, from| set_value(lines[from].to_mut(), &word), at);
         }
         8 => {
             let other = choices.pick(others);
@@ -69,8 +69,7 @@ pub fn change(choices: &mut Choices<'_>, text: &mut Vec<u8>, others: &[&[u8]]) {
             let other = choices.pick(others);
             let lines: Vec<&[u8]> = other.split_inclusive(|b| *b == b'\n').collect();
             if let Some(line) = (!lines.is_empty()).then(|| choices.pick(&lines)) {
-                let line = line.to_vec();
-                with_lines(text, |lines, at| lines.insert(at, line), at);
+                with_lines(text, |lines, at| lines.insert(at, Cow::Owned(line.to_vec())), at);
             }
         }
         11 => replace_octet(text, at, choices.pick(b"\r\n\0 \t\",;:<>@?=\\%()[]{}/&\x7f\x80\xff")),
@@ -98,15 +97,16 @@ fn repeat(choices: &mut Choices<'_>, text: &mut Vec<u8>, at: usize) {
 }
 
 /// Splits into lines, gives them with the one that holds the octet `at`, and joins them again.
-fn with_lines(text: &mut Vec<u8>, change: impl FnOnce(&mut Vec<Vec<u8>>, usize), at: usize) {
-    let mut lines: Vec<Vec<u8>> = text.split_inclusive(|b| *b == b'\n').map(<[u8]>::to_vec).collect();
+fn with_lines(text: &mut Vec<u8>, change: impl FnOnce(&mut Vec<Cow<'_, [u8]>>, usize), at: usize) {
+    let mut lines: Vec<Cow<'_, [u8]>> = text.split_inclusive(|b| *b == b'\n').map(Cow::Borrowed).collect();
     if lines.is_empty() {
         return;
     }
     let feeds = text[..at.min(text.len())].iter().filter(|b| **b == b'\n').count();
     let line = feeds.min(lines.len() - 1);
     change(&mut lines, line);
-    *text = lines.concat();
+    let changed = lines.concat();
+    *text = changed;
 }
 
 fn set_value(line: &mut Vec<u8>, value: &[u8]) {

@@ -5,6 +5,7 @@ use super::choices::{Choices, at_length};
 use super::node::bench::{ALICE, BOB, Bench, STRANGER, bench, rack};
 use super::{fuzz, mangle, seeds};
 use common::config::Rack;
+use common::sip::{Fault, Invalid, SipMessage};
 use common::time::Duration;
 use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
@@ -20,20 +21,41 @@ limits: { transactions: 60, calls: 12 }
 one_machine: { nodes: 1 }
 ";
 
+/// The same rack, whose limits are so low that ordinary messages break them.
+const NARROW: &str = "message_bytes: 1300, headers: 16, header_value_bytes: 256, header_values: 16, uri_bytes: 128, \
+    params: 8, param_bytes: 128, display_name_bytes: 32";
+
 /// What an answer has over the double today: a refusal of some 90 octets, or one challenge of some 200, answers a request
 /// of half of that. 0 is right, and will be when such small requests are left without an answer.
 const BESIDE: usize = 256;
 
-static RACK: LazyLock<Arc<Rack>> = LazyLock::new(|| rack(CLOSED));
+static RACKS: LazyLock<[Arc<Rack>; 2]> = LazyLock::new(|| {
+    let narrow = CLOSED.replace("calls: 12", &format!("calls: 12, {NARROW}"));
+    [rack(CLOSED), rack(&narrow)]
+});
 
-fn hear(bench: &mut Bench, from: &str, octets: &[u8]) {
+/// What is wrong with the message under the limits of the rack.
+fn fault(rack: &Rack, octets: &[u8]) -> Option<Fault> {
+    match SipMessage::parse(octets.to_vec().into(), &rack.limits.of_messages()) {
+        Err(e) => Some(Invalid::from(e).fault),
+        Ok(m) => m.validate().err().map(|invalid| invalid.fault),
+    }
+}
+
+fn hear(rack: &Rack, bench: &mut Bench, from: &str, octets: &[u8]) {
+    let fault = fault(rack, octets);
+    let unfit = |bench: &Bench| bench.node.stats().unfit.iter().flatten().sum::<u64>();
+    let before = unfit(bench);
     bench.hear(from, octets);
+    bench.watch.check(unfit(bench) == before + u64::from(fault.is_some()), "not counted, or twice");
     let source: SocketAddr = from.parse().unwrap();
     let said = bench.watch.take_said();
     bench.watch.check(said.len() <= 1, "more than one answer to a stranger");
     for (to, answer) in said {
         bench.watch.check(to.ip() == source.ip(), "an answer to somebody else");
         bench.watch.check(answer.starts_with(b"SIP/2.0 "), "a stranger's request was forwarded");
+        let beyond = fault.is_some_and(|fault| fault != Fault::Syntax);
+        bench.watch.check(!beyond || answer.len() <= octets.len(), "a longer answer than what is beyond a limit");
         let what = format!("an answer of {} octets to {}", answer.len(), octets.len());
         bench.watch.check(answer.len() <= 2 * octets.len() + BESIDE, &what);
     }
@@ -43,11 +65,12 @@ fn hear(bench: &mut Bench, from: &str, octets: &[u8]) {
 
 fn check(octets: &[u8]) {
     let mut choices = Choices::new(octets);
-    let mut bench = bench(&RACK, "safe.test");
+    let rack = &RACKS[usize::from(choices.one_of_256(100))];
+    let mut bench = bench(rack, "safe.test");
     let messages = seeds::messages();
     for _ in 0..12 {
         let from = choices.pick(&[STRANGER, ALICE, BOB]);
-        hear(&mut bench, from, &mangle::changed(&mut choices, &messages));
+        hear(rack, &mut bench, from, &mangle::changed(&mut choices, &messages));
         if choices.are_over() {
             break;
         }
@@ -61,7 +84,7 @@ fn check(octets: &[u8]) {
 #[test]
 fn fuzz() {
     for seed in seeds::messages() {
-        hear(&mut bench(&RACK, "safe.test"), STRANGER, seed);
+        RACKS.iter().for_each(|rack| hear(rack, &mut bench(rack, "safe.test"), STRANGER, seed));
     }
     fuzz!("strangers", 500, |octets: &[u8]| at_length(octets, 400, check));
 }

@@ -5,8 +5,8 @@
 //!
 //! 1. `record`, `cdr`, `dns`, `effect`: what the journal holds, the call detail record, questions to the DNS, what goes in
 //!    and comes out of a worker.
-//! 2. `stats`, `problems`, `turn`, `station`, `outbox`: a worker's counters, samples of what was unfit, one input's worth of work, what the worker knows for
-//!    good, what waits for a record's ack; `resolve`: RFC 3263, where a name leads.
+//! 2. `stats`, `problems`, `turn`, `station`, `outbox`: a worker's counters, samples of what was unfit, one input's worth of
+//!    work, what the worker knows for good, what waits for a record's ack; `resolve`: RFC 3263, where a name leads.
 //! 3. `location`, `auth`, `registrar`: the replica and its stream, who is it, where are users.
 //! 4. `heartbeat`, `ownership`: this node's sign of life, and the placement it has adopted.
 //! 5. `call`: calls and their dialogs, record numbers, CDRs.

@@ -256,6 +256,14 @@ fn from_an_empty_rack_to_a_message_each_way() {
 
     phone.send_to(b"\0\x01\0\0\x21\x12\xa4\x42123456789012", stage.vip()).unwrap();
     assert_eq!(receive(&phone)[..2], [1, 1]);
+    let mut fat = invite("c9", &phone);
+    fat.resize(65_507, b'x');
+    phone.send_to(&fat, stage.vip()).unwrap();
+    let answer = String::from_utf8(receive(&phone)).unwrap();
+    assert!(
+        answer.starts_with("SIP/2.0 513 Message Too Large\r\n") && answer.contains("\r\nCall-ID: c9\r\n"),
+        "{answer}"
+    );
     for rubbish in [&b"hello"[..], b"\r\n\r\n", &[0xFF; 60_000], b"SIP/2.0 200 OK\r\n\r\n"] {
         phone.send_to(rubbish, stage.vip()).unwrap();
     }
@@ -267,6 +275,7 @@ fn from_an_empty_rack_to_a_message_each_way() {
         "siprack_dropped_total{reason=\"no_call_id\"} 1",
         "siprack_node_owner_share{node=\"1\"} 1",
         "siprack_unavailable_total 1",
+        "siprack_unfit_total{reason=\"message_size\",outcome=\"answered\"} 1",
         "siprack_keepalives_total 1",
     ];
     let counted = || stage.get("/metrics").is_some_and(|text| wanted.iter().all(|line| text.contains(line)));

@@ -11,6 +11,7 @@ use common::ids::{BootId, Epoch, Level, ListenerId, NodeId, Transport};
 use common::io::udp;
 use common::keys::{Keys, RackKey};
 use common::location::{Command, LogTime, Outcome};
+use common::sip::Fault;
 use common::wire::proxy::{Direction, MAX, ProxyHeader};
 use std::net::SocketAddr;
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -149,6 +150,18 @@ fn a_register_waits_for_the_location_server() {
     rig.waker.wake();
     let (_, text) = rig.leaves();
     assert!(text.starts_with("SIP/2.0 200 ") && text.contains("rport=1024"), "{text}");
+    rig.end();
+}
+
+#[test]
+fn a_request_that_cannot_be_read_is_told_so_and_counted() {
+    let rig = rig("unfit");
+    rig.arrives(&request("OPTIONS", "c4", "this is no header\r\n"), "c4");
+    let (header, text) = rig.leaves();
+    assert!(text.starts_with("SIP/2.0 400 A Line Of The Head Is No Header\r\n"), "{text}");
+    assert_eq!(header.destination.to_string(), PHONE);
+    let told = |rig: &Rig| rig.shared.workers[0].report.load().node.unfit[Fault::HeaderLine as usize];
+    rig.counters_when(|_| told(&rig) == [0, 1]);
     rig.end();
 }
 

@@ -30,13 +30,18 @@ impl Proxy {
         }
         let Some(caller) = context.caller.clone() else { return false };
         let mut choices: Vec<Choice> = Vec::new();
-        for (rank, uri) in (0..).zip(contacts(response)) {
+        let mut order = 0u16;
+        for uri in contacts(response) {
             let Ok(parsed) = Uri::parse(&uri) else { continue };
             let Ok(plan) = service::decide(station, turn.view, turn.now, &caller, &parsed, Vec::new()) else {
                 continue;
             };
             context.decisions.extend(plan.decisions);
-            choices.extend(plan.choices.into_iter().map(|choice| Choice { order: rank, ..choice }));
+            // Behind those before it, in its own order: a trunk's second gateway is for when the first one cannot serve.
+            let last = plan.choices.iter().map(|choice| choice.order).max().unwrap_or(0);
+            let behind = |choice: Choice| Choice { order: order.saturating_add(choice.order), ..choice };
+            choices.extend(plan.choices.into_iter().map(behind));
+            order = order.saturating_add(last).saturating_add(1);
         }
         choices.retain(|choice| !is_tried(context, choice));
         choices.truncate(service::MAX_TARGETS.saturating_sub(context.legs.len()));

@@ -146,6 +146,17 @@ fn the_better_contact_of_a_redirection_is_tried_first_and_other_phones_ring_on()
 }
 
 #[test]
+fn a_number_that_a_redirection_names_is_tried_at_one_gateway_after_another() {
+    let (mut b, forwarded) = recursing();
+    let said = b.hear(BOB, &moved(&forwarded, "<sip:0049301@rack.test>, <sip:carol@rack.test>;q=0.1"));
+    assert_eq!(ladder(&said), ["ACK → 10.0.0.2:5060", "INVITE → 10.9.0.1:5060"]);
+    let full = b.hear(CARRIER, &response(&said[1], "503 Service Unavailable", "x", ""));
+    assert_eq!(ladder(&full), ["ACK → 10.9.0.1:5060", "INVITE → 10.9.0.2:5060"]);
+    let last = b.hear(CARRIER_TOO, &response(&full[1], "503 Service Unavailable", "y", ""));
+    assert_eq!(ladder(&last), ["ACK → 10.9.0.2:5060", "INVITE → 10.0.0.3:5060"], "then the lower q");
+}
+
+#[test]
 fn a_cancelled_caller_is_not_taken_further() {
     let (mut b, forwarded) = recursing();
     b.hear(BOB, &response(&forwarded, "180 Ringing", "b", ""));

@@ -6,13 +6,18 @@
 mod calls;
 mod deaths;
 mod faults;
+mod methods;
 mod names;
 mod nat;
 mod races;
+mod recursion;
+mod redirects;
 mod registration;
 mod rfc3665;
 mod seeds;
+mod session_timers;
 mod stage;
+mod trunks;
 
 use common::time::Duration;
 use simulated_rack::simulation::{PhoneId, Simulation};

@@ -8,11 +8,38 @@ use std::sync::LazyLock;
 pub static OPEN: LazyLock<Prepared> = LazyLock::new(|| Prepared::new(include_str!("../rack/open.yaml"), 7));
 /// The same with one node: a call is handled by one node anyway, and each node's empty replica costs a run of seeds more
 /// than its SIP does.
-pub static SMALL: LazyLock<Prepared> = LazyLock::new(|| {
+pub static SMALL: LazyLock<Prepared> = LazyLock::new(|| small(&[]));
+/// The small one, whose domain tells callers where to go: always, or where they ask for it.
+pub static REDIRECTING: LazyLock<Prepared> = LazyLock::new(|| small(&[(DOMAIN, "open, mode: redirect }")]));
+pub static BOTH: LazyLock<Prepared> = LazyLock::new(|| small(&[(DOMAIN, "open, mode: both }")]));
+/// Calls from its carrier are redirected, others are not.
+pub static REDIRECTING_TRUNK: LazyLock<Prepared> =
+    LazyLock::new(|| small(&[("name: carrier,", "name: carrier, mode: redirect,")]));
+/// It follows what its users' phones and the carrier say of other places. A second domain asks for passwords.
+pub static RECURSING: LazyLock<Prepared> = LazyLock::new(|| {
+    let safe = "open, recursion: true }\n  - { name: safe.test, auth: digest, provisioning: closed }";
+    small(&[(DOMAIN, safe), ("name: carrier,", "name: carrier, recursion: true,")])
+});
+/// Sessions of no less than 90 s, and of 120 s where nobody says.
+pub static TIMED: LazyLock<Prepared> =
+    LazyLock::new(|| small(&[("name: open\n", "name: open\nsession_timers: { min_se_s: 90, expires_s: 120 }\n")]));
+/// Its carrier is known by name alone.
+pub static BY_NAME: LazyLock<Prepared> =
+    LazyLock::new(|| small(&[("addresses: [\"203.0.113.50:5060\"]", "destination: carrier.test")]));
+
+const DOMAIN: &str = "open }";
+
+/// The open rack with one node, and with other words in the place of some.
+fn small(changes: &[(&str, &str)]) -> Prepared {
     let others = |line: &&str| !line.contains("10.0.1.12") && !line.contains("10.0.1.13");
     let lines: Vec<&str> = include_str!("../rack/open.yaml").lines().filter(others).collect();
-    Prepared::new(&lines.join("\n"), 7)
-});
+    let mut yaml = lines.join("\n");
+    for (from, to) in changes {
+        assert!(yaml.contains(from), "{from} stands in the rack file");
+        yaml = yaml.replacen(from, to, 1);
+    }
+    Prepared::new(&yaml, 7)
+}
 /// The proxies of RFC 3665.
 pub static ATLANTA: LazyLock<Prepared> = LazyLock::new(|| Prepared::new(include_str!("../rack/atlanta.yaml"), 7));
 pub static BILOXI: LazyLock<Prepared> = LazyLock::new(|| Prepared::new(include_str!("../rack/biloxi.yaml"), 8));

@@ -3,7 +3,7 @@
 
 use super::scan::{WIDE, vip};
 use super::{fuzz, mangle, seeds};
-use common::sip::{HeaderId, Limits, SipMessage};
+use common::sip::{CSeq, HeaderId, Limits, NameAddr, SipMessage};
 
 /// Name and value.
 type Line = (Vec<u8>, Vec<u8>);
@@ -66,8 +66,10 @@ fn check(octets: &[u8]) {
 /// Every view once; nothing of it may panic, and what is text stands in the message.
 fn views(m: &SipMessage) {
     let inside = |text: &str| m.bytes().windows(text.len().max(1)).any(|w| w == text.as_bytes()) || text.is_empty();
+    let all = |id: HeaderId| m.headers().filter(move |(other, ..)| *other == id).map(|(_, _, value)| value);
     for id in HeaderId::KNOWN {
-        assert_eq!(m.header(*id), m.all(*id).next());
+        // What is found by the index is what stands in the lines.
+        assert!(m.header(*id) == all(*id).next() && m.all(*id).eq(all(*id)), "{}", id.name());
         let _ = (m.text(*id), m.words(*id).count(), m.addrs(*id).map(|all| all.len()));
         for value in m.values(*id) {
             let ends = [value.first(), value.last()].into_iter().flatten();
@@ -75,6 +77,10 @@ fn views(m: &SipMessage) {
             assert!(!id.is_list() || (!value.is_empty() && blank == 0), "{value:?}");
         }
     }
+    let tag = |id| all(id).next().and_then(|v| NameAddr::parse(id, std::str::from_utf8(v).ok()?).ok()?.tag());
+    assert_eq!((m.from_tag(), m.to_tag()), (tag(HeaderId::From), tag(HeaderId::To)));
+    assert_eq!(m.cseq().ok(), all(HeaderId::CSeq).next().and_then(|value| CSeq::parse(value).ok()));
+    assert_eq!(m.top_via_octets(), m.values(HeaderId::Via).next());
     for addr in [m.from(), m.to()].into_iter().flatten() {
         assert!(inside(addr.raw) && addr.raw.contains(addr.uri_text) && addr.raw.contains(addr.tag().unwrap_or("")));
         let _ = (addr.display_name(), addr.uri().map(|u| u.to_string()));

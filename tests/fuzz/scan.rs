@@ -2,7 +2,7 @@
 
 use super::{fuzz, mangle, seeds};
 use common::ids::Transport;
-use common::sip::{Limits, ListenerName, Listeners, Scan, SipMessage, Start, scan};
+use common::sip::{Limits, ListenerName, Listeners, Scan, SipMessage, Start, call_id, scan};
 
 pub fn vip() -> Listeners {
     let name = |host: &str, port| ListenerName { host: host.into(), port, transport: Transport::Udp };
@@ -15,6 +15,9 @@ pub const WIDE: Limits = Limits::NONE;
 fn check(datagram: &[u8]) {
     let vip = vip();
     let scanned = scan(datagram, &vip);
+    if let Scan::Sip(scanned) = &scanned {
+        assert_eq!(call_id(datagram).unwrap_or_default(), scanned.call_id);
+    }
     let Ok(message) = SipMessage::parse(datagram.to_vec().into(), &WIDE) else { return };
     let Scan::Sip(scanned) = scanned else {
         // The node would read it, and the load manager would not give it to any: only for want of a Call-ID.

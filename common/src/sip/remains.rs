@@ -8,8 +8,8 @@ use bytes::Bytes;
 
 /// What a response is made of (RFC 3261 §8.2.6.2).
 const COPIED: [HeaderId; 5] = [HeaderId::Via, HeaderId::From, HeaderId::To, HeaderId::CallId, HeaderId::CSeq];
-/// Vias that are looked at; a request with more is not answered.
-const MOST_VIAS: usize = 256;
+/// Lines of these that are looked at; a request with more, of Vias, is not answered.
+const MOST_LINES: usize = 256;
 
 impl SipMessage {
     /// The same walk over the lines as `scan`'s: lines that are no header are passed over, a head that does not end ends
@@ -33,7 +33,7 @@ impl SipMessage {
                 // What goes into the answer must end no line in anybody's eyes.
                 let whole = find_bare_carriage_return(&buf[span.line()]).is_none();
                 let once = span.id == HeaderId::Via || spans.iter().all(|other| other.id != span.id);
-                if !whole || !once || spans.len() == MOST_VIAS {
+                if !whole || !once || spans.len() == MOST_LINES {
                     return None;
                 }
                 facts.note(span.id, spans.len());

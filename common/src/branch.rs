@@ -57,11 +57,16 @@ pub struct LoopPart<'a> {
 
 /// The whole branch, magic cookie included.
 pub fn write(key: &[u8; 16], transaction: &TransactionPart<'_>, part: &LoopPart<'_>) -> String {
+    write_with(key, transaction, &loop_hash(key, part))
+}
+
+/// The same where [`loop_hash`] was asked for before.
+pub fn write_with(key: &[u8; 16], transaction: &TransactionPart<'_>, loop_hash: &str) -> String {
     let mut branch = String::with_capacity(LENGTH);
     branch.push_str(MAGIC);
     branch.push_str(VERSION);
     URL_SAFE_NO_PAD.encode_string(transaction_hash(key, transaction).to_be_bytes(), &mut branch);
-    branch.push_str(&loop_hash(key, part));
+    branch.push_str(loop_hash);
     branch
 }
 

@@ -74,10 +74,9 @@ impl Engine {
         if request.to_tag().is_some_and(|tag| tag::is_ours(&station.keys.tag, tag.as_bytes(), request.call_id())) {
             return turn.stats.drop(DropReason::AckOfOurs);
         }
-        let Ok(routed) = preprocess(station, &request) else { return turn.stats.drop(DropReason::Malformed) };
+        let Ok(routed) = preprocess(station, &request, &source) else { return turn.stats.drop(DropReason::Malformed) };
         let dialog = in_dialog::of(station, &request, &routed);
-        let loop_hash = checks::loop_hash(station, &request, &routed, &source);
-        if checks::check(station, &request, &loop_hash).is_err() {
+        if checks::check(station, &request, &routed.loop_hash).is_err() {
             return turn.stats.drop(DropReason::AckInvalid);
         }
         let (choice, sender) = match &dialog {
@@ -138,16 +137,15 @@ impl Engine {
     /// No repeat: checked, then in a dialog or new.
     fn fresh(&mut self, turn: &mut Turn<'_>, asked: Asked) {
         let station = &self.station;
-        let routed = match preprocess(station, &asked.request) {
+        let routed = match preprocess(station, &asked.request, &asked.source) {
             Ok(routed) => routed,
             Err(e) => {
                 let refusal = Refusal::because(400, Rejection::Invalid, e.to_string());
                 return refuse(turn, station, &asked.request, &asked.source, asked.back, refusal);
             }
         };
-        let loop_hash = checks::loop_hash(station, &asked.request, &routed, &asked.source);
         let dialog = in_dialog::of(station, &asked.request, &routed);
-        match checks::check(station, &asked.request, &loop_hash) {
+        match checks::check(station, &asked.request, &routed.loop_hash) {
             Ok(()) => {}
             // The ACK to this has the far end's tag and our token: a transaction must take it in.
             Err(refusal) if dialog.is_some() && asked.method == MethodKind::Invite => {

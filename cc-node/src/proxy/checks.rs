@@ -10,38 +10,24 @@ use common::branch::{self, LoopPart};
 use common::flow::Flow;
 use common::sip::{HeaderId, SipMessage, Via};
 
-/// The loop part that our branch for this request gets.
+/// The loop part that our branches for this request get.
 pub fn loop_hash(station: &Station, request: &SipMessage, routed: &Routed, source: &Flow) -> String {
     let routes = routed.routes.join(",");
-    with_loop_part(station, request, routed, &routes, source, |part| branch::loop_hash(&station.keys.branch, part))
-}
-
-/// Lends the loop part of a request (it borrows from many places).
-pub fn with_loop_part<T>(
-    station: &Station,
-    request: &SipMessage,
-    routed: &Routed,
-    routes: &str,
-    source: &Flow,
-    run: impl FnOnce(&LoopPart<'_>) -> T,
-) -> T {
-    let source = match station.rack.trunk_of_source(source.remote) {
-        Some(trunk) => trunk.id.0.to_be_bytes().to_vec(),
-        None => {
-            let mut octets = Vec::with_capacity(19);
-            source.encode(&mut octets);
-            octets
-        }
-    };
-    run(&LoopPart {
+    let mut identified = Vec::with_capacity(19);
+    match station.rack.trunk_of_source(source.remote) {
+        Some(trunk) => identified.extend_from_slice(&trunk.id.0.to_be_bytes()),
+        None => source.encode(&mut identified),
+    }
+    let part = LoopPart {
         uri: routed.uri.as_bytes(),
         routes: routes.as_bytes(),
-        source: &source,
+        source: &identified,
         call_id: request.call_id(),
         from_tag: request.from_tag().unwrap_or_default().as_bytes(),
         to_tag: request.to_tag().unwrap_or_default().as_bytes(),
         cseq: request.cseq().map_or(0, |c| c.number),
-    })
+    };
+    branch::loop_hash(&station.keys.branch, &part)
 }
 
 /// 483, 482, 440 and 420, in the order of §16.3.

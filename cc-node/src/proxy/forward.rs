@@ -1,6 +1,5 @@
 //! Request forwarding (RFC 3261 §16.6): the branch of a target, and the message that goes to it.
 
-use super::checks::with_loop_part;
 use super::preprocess::Routed;
 use super::session_timer;
 use crate::auth;
@@ -56,7 +55,7 @@ fn write_branch(
     next_hop: Flow,
     attempt: u32,
 ) -> String {
-    let Original { request, source, routed, .. } = original;
+    let Original { request, routed, .. } = original;
     let route = route.join(",");
     let transaction = TransactionPart {
         call_id: request.call_id(),
@@ -68,10 +67,7 @@ fn write_branch(
         next_hop,
         attempt,
     };
-    let routes = routed.routes.join(",");
-    with_loop_part(station, request, routed, &routes, source, |part| {
-        branch::write(&station.keys.branch, &transaction, part)
-    })
+    branch::write_with(&station.keys.branch, &transaction, &routed.loop_hash)
 }
 
 /// The request as it goes to `target`. `breadth`: what this branch may fork into, if that must be said.

@@ -1,7 +1,9 @@
 //! Route preprocessing (RFC 3261 §16.4): which Request-URI and Route a request really has once the values that name this
 //! rack are off it, and which token they carried.
 
+use super::checks::loop_hash;
 use crate::station::Station;
+use common::flow::Flow;
 use common::sip::{HeaderId, NameAddr, ParseError, SipMessage, SipUri};
 
 /// The request as the rest of the proxy goes by it.
@@ -15,12 +17,14 @@ pub struct Routed {
     pub tokens: Vec<String>,
     /// Whether anything was taken off.
     pub changed: bool,
+    /// What our branches for this request end with; a Via of ours that ends so too is a loop (RFC 5393).
+    pub loop_hash: String,
 }
 
 /// Times that one dialog may pass through this rack and still be known each time.
 const MAX_PASSAGES: usize = 8;
 
-pub fn preprocess(station: &Station, request: &SipMessage) -> Result<Routed, ParseError> {
+pub fn preprocess(station: &Station, request: &SipMessage, source: &Flow) -> Result<Routed, ParseError> {
     let mut routed = Routed { uri: request.request_uri().to_owned(), ..Routed::default() };
     let routes = request.routes()?;
     let mut remaining = &routes[..];
@@ -41,6 +45,7 @@ pub fn preprocess(station: &Station, request: &SipMessage) -> Result<Routed, Par
         remaining = rest;
     }
     routed.routes = remaining.iter().map(|route| route.raw.to_owned()).collect();
+    routed.loop_hash = loop_hash(station, request, &routed, source);
     Ok(routed)
 }
 

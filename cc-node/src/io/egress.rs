@@ -6,6 +6,7 @@ use super::shared::{IoCounters, Shared};
 use common::call_hash::CallHash;
 use common::config::{Egress as Way, LoadManager};
 use common::ids::{Epoch, ListenerId, Plane, Transport};
+use common::io::inside::InsideBatch;
 use common::io::start::StartError;
 use common::io::udp::{self, SendBatch};
 use common::sip;
@@ -18,7 +19,7 @@ pub struct Egress {
     load_manager: LoadManager,
     /// The load manager's plane for what is in the batch; chosen anew when it is empty.
     plane: Plane,
-    batch: SendBatch,
+    batch: InsideBatch,
     /// `direct` only: a socket and a batch a listener.
     direct: Vec<(UdpSocket, SendBatch)>,
 }
@@ -34,7 +35,7 @@ impl Egress {
             Way::ViaLm => Vec::new(),
             Way::Direct => direct_sockets(&shared)?,
         };
-        Ok(Egress { load_manager, plane: Plane::A, batch: SendBatch::new(), direct, shared })
+        Ok(Egress { load_manager, plane: Plane::A, batch: InsideBatch::new(), direct, shared })
     }
 
     /// Adds one message. What has no Call-ID or no listener of ours is dropped and counted.
@@ -78,7 +79,7 @@ impl Egress {
         let hash = CallHash::of(&self.shared.keys.placement, call_id);
         let port = self.load_manager.egress_port + hash.worker(self.load_manager.workers.max(1));
         let ip = self.load_manager.planes.address(self.plane).unwrap_or(self.load_manager.planes.a);
-        self.batch.push(SocketAddr::new(ip, port), &head[..length], message);
+        self.batch.push(SocketAddr::new(ip, port), &head[..length], call_id, message);
     }
 
     pub fn is_full(&self) -> bool {
@@ -89,7 +90,7 @@ impl Egress {
     pub fn flush(&mut self, sockets: &[(Plane, UdpSocket)], counters: &mut IoCounters) {
         let own = sockets.iter().find(|(plane, _)| *plane == self.plane).or(sockets.first());
         if let (Some((_, socket)), false) = (own, self.batch.is_empty()) {
-            let flushed = self.batch.flush(socket);
+            let flushed = self.batch.flush(socket, &self.shared.keys.plane);
             counters.sent += flushed.sent as u64;
             counters.drop_send_failed += flushed.failed as u64;
         }

@@ -133,7 +133,10 @@ fn open_sockets(worker: u16, config: &CcNode) -> Result<Vec<(Plane, UdpSocket)>,
     let open = |(plane, ip)| {
         let address = SocketAddr::new(ip, config.sip_port.saturating_add(worker));
         let what = || format!("SIP port of worker {worker}");
-        udp::bind(address, false).map(|socket| (plane, socket)).map_err(|e| StartError::socket(what(), address, e))
+        udp::bind(address, false)
+            .inspect(udp::take_several_as_one)
+            .map(|socket| (plane, socket))
+            .map_err(|e| StartError::socket(what(), address, e))
     };
     config.planes.iter().map(open).collect()
 }

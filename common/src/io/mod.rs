@@ -1,8 +1,9 @@
 //! The only place in this crate that touches the machine, and the only one in the tree with `unsafe` (a file a need:
-//! `udp` for the batched system calls, `fds` for sockets that a parent passed on).
+//! `udp` and `inside` for the batched system calls, `fds` for sockets that a parent passed on).
 //!
 //! - `clock`, `random`: where time and chance come from.
 //! - `udp`, `poll`: datagrams in batches; waiting for several sockets.
+//! - `inside`: what load manager and nodes send each other, many messages in one send.
 //! - `fds`: sockets that an agent opens and passes to its child.
 //! - `stream`: sealed records over TCP.
 //! - `start`: what every server is started with, how it fails, when it ends.
@@ -11,6 +12,7 @@
 pub mod admin;
 pub mod clock;
 pub mod fds;
+pub mod inside;
 pub mod log;
 pub mod poll;
 pub mod random;

@@ -53,12 +53,14 @@ pub struct Received<'b> {
 /// Buffers for one batch of received datagrams.
 pub struct Receiver {
     size: usize,
-    // None of these four grows or shrinks once the first batch was asked for: the headers point into the other three.
+    // None of these five grows or shrinks once the first batch was asked for: the headers point into the others.
     buffers: Vec<u8>,
     addresses: Vec<libc::sockaddr_storage>,
     parts: Vec<Part>,
+    controls: Vec<Control>,
     headers: Vec<Header>,
-    lengths: [(usize, bool); BATCH],
+    /// Octets, whether that is not all, and octets of a segment.
+    lengths: [(usize, bool, usize); BATCH],
     count: usize,
 }
 
@@ -83,8 +85,9 @@ impl Receiver {
             buffers: vec![0; size * BATCH],
             addresses: vec![empty; BATCH],
             parts: Vec::new(),
+            controls: Vec::new(),
             headers: Vec::new(),
-            lengths: [(0, false); BATCH],
+            lengths: [(0, false, 0); BATCH],
             count: 0,
         }
     }
@@ -94,15 +97,20 @@ impl Receiver {
         let part =
             |buffer: &mut [u8]| Part(libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() });
         self.parts = self.buffers.chunks_exact_mut(self.size).map(part).collect();
-        let header = |(part, address): (&mut Part, &mut libc::sockaddr_storage)| {
+        // SAFETY: all zeros is a valid cmsghdr.
+        let control = || Control { header: unsafe { mem::zeroed() }, segment: 0 };
+        self.controls = (0..BATCH).map(|_| control()).collect();
+        let header = |((part, address), control): ((&mut Part, &mut libc::sockaddr_storage), &mut Control)| {
             // SAFETY: all zeros is a valid mmsghdr.
             let mut header: libc::mmsghdr = unsafe { mem::zeroed() };
             header.msg_hdr.msg_name = (&raw mut *address).cast();
             header.msg_hdr.msg_iov = &raw mut part.0;
             header.msg_hdr.msg_iovlen = 1;
+            header.msg_hdr.msg_control = (&raw mut *control).cast();
             Header(header)
         };
-        self.headers = self.parts.iter_mut().zip(self.addresses.iter_mut()).map(header).collect();
+        let buffers = self.parts.iter_mut().zip(self.addresses.iter_mut());
+        self.headers = buffers.zip(self.controls.iter_mut()).map(header).collect();
     }
 
     /// Takes what waits, at most [`BATCH`]; 0 if nothing does (non-blocking) or the kernel reports an earlier send's
@@ -115,6 +123,7 @@ impl Receiver {
         // What the kernel has written into those of the last batch.
         for header in &mut self.headers[..self.count] {
             header.0.msg_hdr.msg_namelen = mem::size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+            header.0.msg_hdr.msg_controllen = mem::size_of::<Control>() as _;
         }
         self.count = 0;
         // SAFETY: there are BATCH headers, which are mmsghdrs, each pointing into buffers of this receiver.
@@ -138,20 +147,58 @@ impl Receiver {
             };
         }
         self.count = got as usize;
-        for (length, Header(header)) in self.lengths.iter_mut().zip(&self.headers[..self.count]) {
-            *length = (header.msg_len as usize, header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0);
+        let headers = self.headers[..self.count].iter().zip(&self.controls);
+        for (length, (Header(header), control)) in self.lengths.iter_mut().zip(headers) {
+            let whole = header.msg_len as usize;
+            let segment = if header.msg_hdr.msg_controllen as usize > 0 { control.segment() } else { None };
+            *length = (whole, header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0, segment.unwrap_or(whole));
         }
         Ok(self.count)
     }
 
-    /// The datagrams of the last [`Receiver::recv`].
+    /// The datagrams of the last [`Receiver::recv`]: more than it said where the socket takes several as one.
     pub fn iter(&self) -> impl Iterator<Item = Received<'_>> {
-        (0..self.count).filter_map(|i| {
-            let (length, truncated) = self.lengths[i];
+        (0..self.count).filter_map(|i| Some((i, address(&self.addresses[i])?))).flat_map(|(i, from)| {
+            let (length, truncated, segment) = self.lengths[i];
             let start = i * self.size;
-            let bytes = &self.buffers[start..start + length.min(self.size)];
-            Some(Received { bytes, from: address(&self.addresses[i])?, truncated })
+            let whole = &self.buffers[start..start + length.min(self.size)];
+            // An empty datagram is one too.
+            (0..whole.len().div_ceil(segment.max(1)).max(1)).map(move |at| {
+                let bytes = &whole[at * segment..whole.len().min((at + 1) * segment)];
+                Received { bytes, from, truncated }
+            })
         })
+    }
+}
+
+/// Lets the kernel hand over datagrams of one sender and one length as one (`UDP_GRO`, Linux 5.0), as
+/// [`super::inside`] sends them. Without it they come one by one.
+pub fn take_several_as_one(socket: &UdpSocket) {
+    let on: libc::c_int = 1;
+    // SAFETY: a plain setsockopt with an int that lives through the call. A kernel that does not know it says so.
+    let _ = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_UDP,
+            libc::UDP_GRO,
+            (&raw const on).cast(),
+            mem::size_of_val(&on) as libc::socklen_t,
+        )
+    };
+}
+
+/// Room for the one control message that we ask for: the length of a segment.
+#[repr(C)]
+struct Control {
+    header: libc::cmsghdr,
+    segment: libc::c_int,
+}
+
+impl Control {
+    /// `None` if something else stands there.
+    fn segment(&self) -> Option<usize> {
+        let ours = (self.header.cmsg_level, self.header.cmsg_type) == (libc::SOL_UDP, libc::UDP_GRO);
+        usize::try_from(self.segment).ok().filter(|segment| ours && *segment > 0)
     }
 }
 
@@ -197,13 +244,15 @@ pub struct SendBatch {
 
 /// Kept for its room. A batch to be sent writes the pointers anew at each flush; a receiver's point into its own buffers,
 /// which stay where they are.
-struct Part(libc::iovec);
+pub(super) struct Part(pub(super) libc::iovec);
 #[repr(transparent)]
-struct Header(libc::mmsghdr);
+pub(super) struct Header(pub(super) libc::mmsghdr);
 // SAFETY: the pointers lead into buffers of the same owner and are used only while it is borrowed for a system call.
 unsafe impl Send for Part {}
 // SAFETY: as above.
 unsafe impl Send for Header {}
+// SAFETY: as above; its header has no pointers at all.
+unsafe impl Send for Control {}
 
 impl SendBatch {
     pub fn new() -> SendBatch {
@@ -246,33 +295,10 @@ impl SendBatch {
     pub fn flush(&mut self, socket: &UdpSocket) -> Flushed {
         let mut flushed = Flushed::default();
         self.prepare();
-        let (mut at, mut retries, mut waits) = (0, RETRIES, WAITS);
-        while at < self.headers.len() {
-            let rest = &mut self.headers[at..];
-            // SAFETY: `prepare` has pointed every header into `parts`, `entries` and `arena`, none of which changes here.
-            let sent =
-                unsafe { libc::sendmmsg(socket.as_raw_fd(), (&raw mut rest[0].0), rest.len() as libc::c_uint, 0) };
-            if sent > 0 {
-                at += sent as usize;
-                flushed.sent += sent as usize;
-                retries = RETRIES;
-                continue;
-            }
-            match io::Error::last_os_error().kind() {
-                // An ICMP answer to an earlier datagram is reported once.
-                io::ErrorKind::ConnectionRefused | io::ErrorKind::Interrupted if retries > 0 => retries -= 1,
-                // A full buffer drains in a moment.
-                io::ErrorKind::WouldBlock if waits > 0 => {
-                    waits -= 1;
-                    wait_writable(socket);
-                }
-                _ => {
-                    at += 1;
-                    flushed.failed += 1;
-                    retries = RETRIES;
-                }
-            }
-        }
+        send_all(socket, &mut self.headers, |_, outcome| match outcome {
+            Ok(()) => flushed.sent += 1,
+            Err(_) => flushed.failed += 1,
+        });
         self.headers.clear();
         self.discard();
         flushed
@@ -293,6 +319,37 @@ impl SendBatch {
             header.msg_hdr.msg_iov = &raw mut part.0;
             header.msg_hdr.msg_iovlen = 1;
             self.headers.push(Header(header));
+        }
+    }
+}
+
+/// Hands over all that the headers point to; `told` hears of each, in order, what became of it.
+pub(super) fn send_all(socket: &UdpSocket, headers: &mut [Header], mut told: impl FnMut(usize, io::Result<()>)) {
+    let (mut at, mut retries, mut waits) = (0, RETRIES, WAITS);
+    while at < headers.len() {
+        let rest = &mut headers[at..];
+        // SAFETY: whoever made the headers has pointed them into its own buffers, which it cannot change meanwhile.
+        let sent = unsafe { libc::sendmmsg(socket.as_raw_fd(), (&raw mut rest[0].0), rest.len() as libc::c_uint, 0) };
+        if sent > 0 {
+            (at..at + sent as usize).for_each(|done| told(done, Ok(())));
+            at += sent as usize;
+            retries = RETRIES;
+            continue;
+        }
+        let error = io::Error::last_os_error();
+        match error.kind() {
+            // An ICMP answer to an earlier datagram is reported once.
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::Interrupted if retries > 0 => retries -= 1,
+            // A full buffer drains in a moment.
+            io::ErrorKind::WouldBlock if waits > 0 => {
+                waits -= 1;
+                wait_writable(socket);
+            }
+            _ => {
+                told(at, Err(error));
+                at += 1;
+                retries = RETRIES;
+            }
         }
     }
 }

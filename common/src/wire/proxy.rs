@@ -10,6 +10,7 @@
 //! | 0xE3 connection | 8 | only where there is one |
 //! | 0xE4 visited | 2 each | nodes that have seen this message, at most 4; only if any |
 //! | 0xE5 question | 5 | kind u8, number u32; only where one is asked |
+//! | 0x04 NOOP | any | zeros, left alone: makes headers longer, so that datagrams have one length |
 //! | 0xEF MAC | 17 | key id u8, SipHash-2-4-128 |
 
 use crate::ids::{BootId, Epoch, ListenerId, NodeId, Transport};
@@ -25,6 +26,8 @@ const HEAD: usize = 16;
 const VERSION_PROXY: u8 = 0x21;
 const MAX_VISITED: usize = 4;
 
+/// HAProxy's own.
+const NOOP_TLV: u8 = 0x04;
 const SENDER: u8 = 0xE0;
 const EPOCH: u8 = 0xE1;
 const LISTENER: u8 = 0xE2;
@@ -34,7 +37,10 @@ const QUESTION: u8 = 0xE5;
 const MAC: u8 = 0xEF;
 const MAC_VALUE: usize = 17;
 
-/// Octets of the longest header: IPv6, every TLV.
+/// Octets of the shortest TLV: what a header is padded by at least.
+pub const NOOP: usize = 3;
+
+/// Octets of the longest header that was not padded: IPv6, every TLV.
 pub const MAX: usize =
     HEAD + 36 + (3 + 11) + (3 + 8) + (3 + 2) + (3 + 8) + (3 + 2 * MAX_VISITED) + (3 + 5) + (3 + MAC_VALUE);
 
@@ -165,6 +171,20 @@ impl ProxyHeader {
         let parsed = Tlvs::read(&header[tlvs_at..mac_at])?;
         Ok((parsed.header(source, destination)?, end))
     }
+}
+
+/// Writes `head` ([`ProxyHeader::write`]'s for the same Call-ID) behind `out`, `extra` octets longer: at least [`NOOP`].
+pub fn pad(head: &[u8], extra: usize, key: &[u8; 32], key_id: u8, call_id: &[u8], out: &mut Vec<u8>) {
+    let start = out.len();
+    out.extend_from_slice(&head[..head.len() - (3 + MAC_VALUE)]);
+    let length = (head.len() + extra - HEAD) as u16;
+    out[start + 14..start + 16].copy_from_slice(&length.to_be_bytes());
+    out.push(NOOP_TLV);
+    out.extend_from_slice(&((extra - NOOP) as u16).to_be_bytes());
+    out.resize(out.len() + extra - NOOP, 0);
+    let sum = mac(key, &out[start..], call_id);
+    out.extend_from_slice(&[MAC, 0, MAC_VALUE as u8, key_id]);
+    out.extend_from_slice(&sum);
 }
 
 /// Over the header up to the MAC's TLV, and the Call-ID.

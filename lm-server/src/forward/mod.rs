@@ -25,6 +25,7 @@ use common::sip::{ListenerName, Listeners, MethodKind, Scan, ScanError, Scanned,
 use common::token;
 use common::wire::proxy::{self, Direction, ProxyHeader};
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// The payload of the largest IPv4 datagram; header and message together must fit.
@@ -66,17 +67,24 @@ impl Gate {
 pub struct Scratch {
     bytes: [u8; proxy::MAX],
     length: usize,
+    /// Where the Call-ID stands in the datagram.
+    call_id: Range<usize>,
 }
 
 impl Default for Scratch {
     fn default() -> Self {
-        Scratch { bytes: [0; proxy::MAX], length: 0 }
+        Scratch { bytes: [0; proxy::MAX], length: 0, call_id: 0..0 }
     }
 }
 
 impl Scratch {
     pub fn written(&self) -> &[u8] {
         &self.bytes[..self.length]
+    }
+
+    /// Behind [`Verdict::ToNode`]: the Call-ID of the datagram that it was said of.
+    pub fn call_id<'d>(&self, datagram: &'d [u8]) -> &'d [u8] {
+        datagram.get(self.call_id.clone()).unwrap_or_default()
     }
 }
 
@@ -150,6 +158,9 @@ pub fn ingress(
         direction: Direction::Ingress,
     };
     let (key_id, key) = gate.keys.plane.current();
+    // The scan has found it within the datagram.
+    let at = scanned.call_id.as_ptr() as usize - datagram.as_ptr() as usize;
+    scratch.call_id = at..at + scanned.call_id.len();
     scratch.length = header.write(key, key_id, scanned.call_id, &mut scratch.bytes);
     if scratch.length + datagram.len() > DATAGRAM {
         return Verdict::TooLarge(DropReason::TooBig);

@@ -6,8 +6,9 @@ use super::sockets::WorkerSockets;
 use crate::forward::{DropReason, Gate, Scratch, Verdict, egress, ingress, too_large, unavailable};
 use crate::table::Table;
 use common::ids::{ListenerId, Plane};
+use common::io::inside::InsideBatch;
 use common::io::poll::{Wakeable, readable};
-use common::io::udp::{DATAGRAM, Received, Receiver, SendBatch};
+use common::io::udp::{DATAGRAM, Flushed, Received, Receiver, SendBatch};
 use std::net::UdpSocket;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -35,7 +36,7 @@ struct Path {
     receiver: Receiver,
     scratch: Scratch,
     /// Towards the nodes, by plane.
-    inwards: [SendBatch; 2],
+    inwards: [InsideBatch; 2],
     /// From the listeners, by `ListenerId`.
     outwards: Vec<SendBatch>,
 }
@@ -53,7 +54,7 @@ impl Forwarder {
             counters,
             receiver: Receiver::with_size(BUFFER),
             scratch: Scratch::default(),
-            inwards: [SendBatch::new(), SendBatch::new()],
+            inwards: [InsideBatch::new(), InsideBatch::new()],
             outwards: worker.vip.iter().map(|_| SendBatch::new()).collect(),
         };
         Forwarder { worker, wakeable, shared, path }
@@ -110,7 +111,8 @@ impl Path {
             }
             match ingress(&self.gate, table, bytes, from, listener, &mut self.scratch) {
                 Verdict::ToNode { plane, to, start, .. } => {
-                    self.inwards[plane as usize].push(to, self.scratch.written(), bytes);
+                    let call_id = self.scratch.call_id(bytes);
+                    self.inwards[plane as usize].push(to, self.scratch.written(), call_id, bytes);
                     self.counters.message(Way::In, start);
                 }
                 Verdict::Reply => {
@@ -136,7 +138,10 @@ impl Path {
             }
         }
         for (plane, out) in egress {
-            flush(&mut self.inwards[*plane as usize], out, &self.counters);
+            let batch = &mut self.inwards[*plane as usize];
+            if !batch.is_empty() {
+                account(batch.flush(out, &self.gate.keys.plane), &self.counters);
+            }
         }
         flush(&mut self.outwards[replies], socket, &self.counters);
     }
@@ -149,7 +154,13 @@ impl Path {
         for Received { bytes, .. } in self.receiver.iter() {
             match egress(&self.gate, table, bytes) {
                 Ok(out) => {
-                    self.outwards[usize::from(out.listener.0)].push(out.to, out.message, &[]);
+                    let listener = usize::from(out.listener.0);
+                    let batch = &mut self.outwards[listener];
+                    batch.push(out.to, out.message, &[]);
+                    // One receive can bring far more than a batch.
+                    if batch.is_full() {
+                        flush(batch, &vip[listener].1, &self.counters);
+                    }
                     self.counters.message(Way::Out, out.start);
                 }
                 Err(why) => self.counters.dropped(why, 1),
@@ -176,7 +187,10 @@ fn flush(batch: &mut SendBatch, socket: &UdpSocket, counters: &Counters) {
     if batch.is_empty() {
         return;
     }
-    let flushed = batch.flush(socket);
+    account(batch.flush(socket), counters);
+}
+
+fn account(flushed: Flushed, counters: &Counters) {
     if flushed.failed > 0 {
         counters.dropped(DropReason::SendFailed, flushed.failed);
     }

@@ -43,7 +43,9 @@ impl Sockets {
                         lm.egress_port, lm.workers
                     ))
                 })?;
-                egress.push((plane, take(passed, &name, "the egress port", SocketAddr::new(ip, port), false)?));
+                let socket = take(passed, &name, "the egress port", SocketAddr::new(ip, port), false)?;
+                udp::take_several_as_one(&socket);
+                egress.push((plane, socket));
             }
             workers.push(WorkerSockets { vip, egress });
         }

@@ -150,7 +150,7 @@ impl Receiver {
         let headers = self.headers[..self.count].iter().zip(&self.controls);
         for (length, (Header(header), control)) in self.lengths.iter_mut().zip(headers) {
             let whole = header.msg_len as usize;
-            let segment = if header.msg_hdr.msg_controllen as usize > 0 { control.segment() } else { None };
+            let segment = if header.msg_hdr.msg_controllen > 0 { control.segment() } else { None };
             *length = (whole, header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0, segment.unwrap_or(whole));
         }
         Ok(self.count)

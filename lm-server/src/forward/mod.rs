@@ -158,9 +158,15 @@ pub fn ingress(
         direction: Direction::Ingress,
     };
     let (key_id, key) = gate.keys.plane.current();
-    // The scan has found it within the datagram.
-    let at = scanned.call_id.as_ptr() as usize - datagram.as_ptr() as usize;
-    scratch.call_id = at..at + scanned.call_id.len();
+    scratch.call_id = match scanned.call_id {
+        // A request without one, which its node answers 400.
+        [] => 0..0,
+        // The scan has found it within the datagram.
+        found => {
+            let at = found.as_ptr() as usize - datagram.as_ptr() as usize;
+            at..at + found.len()
+        }
+    };
     scratch.length = header.write(key, key_id, scanned.call_id, &mut scratch.bytes);
     if scratch.length + datagram.len() > DATAGRAM {
         return Verdict::TooLarge(DropReason::TooBig);

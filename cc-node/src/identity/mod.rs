@@ -1,6 +1,6 @@
 //! What a message may say about who sent it, at the edge of the trust domain (RFC 3325, RFC 3323, RFC 7315). The rack and
 //! its trusted trunks are the domain; phones and other trunks are outside. `proxy` runs [`request`] and [`response`] over
-//! everything that it forwards; `node` asks [`privacy::promised`] before a new request goes on.
+//! everything that it forwards; `node` asks [`may_leave`] and [`privacy::promised`] before a new request goes on.
 //!
 //! - [`asserted`]: the P-Asserted-Identity of a user that proved who it is.
 //! - [`privacy`]: what the Privacy header asks for, and what of it is given here.
@@ -10,11 +10,13 @@ pub mod asserted;
 pub mod privacy;
 pub mod private;
 
-use crate::service::Caller;
+use crate::auth::{is_anonymous, local_aor};
+use crate::service::{Caller, Choice, Refusal};
+use crate::stats::Rejection;
 use common::config::Rack;
 use common::flow::Peer;
 use common::location::Aor;
-use common::sip::{Edit, HeaderId, SipMessage};
+use common::sip::{Edit, HeaderId, SipMessage, SipUri};
 use privacy::Wishes;
 use std::net::SocketAddr;
 
@@ -68,6 +70,20 @@ impl Edge {
 /// Only a trunk can be trusted.
 pub(crate) fn trusts(rack: &Rack, peer: &Peer) -> bool {
     matches!(peer, Peer::Trunk(id) if rack.trunk(*id).is_some_and(|trunk| trunk.trusted))
+}
+
+/// Whoever answers behind a trunk takes From for who calls: by one, a user calls under its own name or under none.
+pub fn may_leave(rack: &Rack, request: &SipMessage, caller: &Caller, choices: &[Choice]) -> Result<(), Refusal> {
+    let Caller::User(aor) = caller else { return Ok(()) };
+    let by_trunk = |choice: &Choice| matches!(choice.peer, Some(Peer::Trunk(_)));
+    let is_own = || {
+        let from = request.from().and_then(|from| SipUri::parse(from.uri_text));
+        from.is_ok_and(|uri| is_anonymous(&uri) || local_aor(rack, &uri).as_ref() == Some(aor))
+    };
+    match choices.iter().any(by_trunk) && !is_own() {
+        true => Err(Refusal::because(403, Rejection::Forbidden, "From Is Not The Authenticated User")),
+        false => Ok(()),
+    }
 }
 
 /// A request on its way to `to`.

@@ -75,6 +75,7 @@ impl Engine {
             false => by_route(&self.station, &routed, decisions),
         };
         let promised = |plan: Plan| {
+            identity::may_leave(&self.station.rack, &asked.request, &caller, &plan.choices)?;
             identity::privacy::promised(&self.station.rack, &asked.request, &plan.choices)?;
             session_interval(&self.station, &asked.request)?;
             Ok(plan)

@@ -354,6 +354,27 @@ fn from_names_the_user_or_nobody_of_this_rack() {
     }
 }
 
+/// Behind a trunk nobody knows whose word From is: a user calls there as itself or as nobody, trusted or not.
+#[test]
+fn by_a_trunk_a_user_calls_under_its_own_name_or_none() {
+    for (n, (from, answer)) in [
+        ("<sip:1001@safe.test>", "INVITE"),
+        ("<sip:anonymous@anonymous.invalid>", "INVITE"),
+        ("<sip:112@police.test>", "SIP/2.0 403 From Is Not The Authenticated User"),
+        ("<sip:1001@elsewhere.test>", "SIP/2.0 403 From Is Not The Authenticated User"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        for to in ["sip:0044@safe.test", "sip:9944@safe.test"] {
+            let mut b = safe_bench();
+            let said = authenticated(&mut b, "1001", from, to, &format!("f{n}"), "");
+            let line = said.iter().find(|s| s.what() != "100").unwrap().text.lines().next().unwrap().to_owned();
+            assert!(line.starts_with(answer), "{from} to {to}: {line}");
+        }
+    }
+}
+
 /// FAILURES I9 for every length of a request, from one that no phone would send.
 #[test]
 fn a_challenge_is_never_more_than_twice_its_request() {

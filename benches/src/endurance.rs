@@ -52,10 +52,13 @@ pub fn run(
         since > length + Duration::from_secs(45) || engine.tally().failed() > 1000
     };
     let took = field.drive(&mut engine, enough).map_err(|e| e.to_string())?;
-    let (warm, last) = (warm.ok_or("the run was too short")??, running.resident()?);
+    let last = running.resident()?;
     let tally = engine.tally();
     let mut lines = vec![format!("{rate:.0} calls/s for {:.0} s:", length.as_secs_f64())];
     lines.extend(tally.lines("calls", took.as_secs_f64()));
+    let Some(warm) = warm.transpose()? else {
+        return Err(format!("given up before half time:\n{}", lines.join("\n")));
+    };
     let mut grown = false;
     for ((part, w), (_, l)) in warm.iter().zip(&last) {
         grown |= *l as f64 > *w as f64 * 1.1;

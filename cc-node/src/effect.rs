@@ -39,7 +39,7 @@ pub enum Effect {
     /// For the DNS. At most one `Input::Dns` with this `ask` comes back.
     Dns { ask: DnsAsk, question: Question },
     /// Written once; stands behind the journal record that says so.
-    Cdr(Cdr),
+    Cdr(Box<Cdr>),
 }
 
 /// Names one question to the location server among those of a worker.

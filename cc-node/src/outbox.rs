@@ -77,7 +77,8 @@ mod tests {
     use common::time::WallMillis;
 
     fn journal(number: u64) -> Effect {
-        let call = CallKey { call_id: b"c"[..].into(), from_tag: "f".into(), upstream_branch: "b".into(), cseq: 1 };
+        let call =
+            CallKey { call_id: b"c"[..].into(), from_tag: "f".into(), upstream_branch: "b".into(), cseq: 1 }.into();
         Effect::Journal(Record { no: no(number), call, what: What::Ended { at: WallMillis(0) } })
     }
 

@@ -1,13 +1,17 @@
 //! What the journal holds about a call. The holder numbers its records and hands them out before the message that depends
 //! on them ([`crate::effect::Effect::Journal`]); the shadows at the backups are built from nothing else.
 //!
-//! A record stands at a transaction boundary (ARCHITECTURE §6, FAILURES §2): an INVITE accepted with its targets, a
+//! A record stands at a transaction boundary: an INVITE accepted with its targets, a
 //! branch's result, the answer, the final response, the end.
 
 use bytes::Bytes;
 use common::flow::{Flow, Peer};
-use common::ids::Slot;
+use common::ids::{NodeId, Slot, TrunkId};
+use common::location::Aor;
 use common::time::WallMillis;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// Numbers the records of one slot at one holder's incarnation, from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,7 +35,7 @@ pub struct CallKey {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     pub no: RecordNo,
-    pub call: CallKey,
+    pub call: Arc<CallKey>,
     pub what: What,
 }
 
@@ -94,11 +98,89 @@ pub enum Hunt {
     IfUnavailable,
 }
 
-/// One step of the pipeline and what came out of it, in words for an operator.
+/// The two sides of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    Caller,
+    Callee,
+}
+
+/// One step of the pipeline and what came out of it; printed in words for an operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Decision {
-    pub step: Step,
-    pub found: String,
+pub enum Decision {
+    FromTrunk {
+        trunk: TrunkId,
+        at: SocketAddr,
+    },
+    /// By digest.
+    FromUser {
+        user: Aor,
+        at: SocketAddr,
+    },
+    /// The domain asks for no authentication.
+    FromAnyone {
+        at: SocketAddr,
+    },
+    /// By the dialog's token, which this node wrote.
+    InDialog {
+        sender: Side,
+        node: NodeId,
+    },
+    /// What was here before it.
+    Admitted {
+        transactions: usize,
+        calls: usize,
+    },
+    /// `unreachable` of the bindings are over a transport that is not there.
+    Located {
+        aor: Aor,
+        bindings: usize,
+        unreachable: usize,
+    },
+    NoRoute {
+        aor: Aor,
+    },
+    Routed(String),
+    Forked {
+        targets: usize,
+        groups: usize,
+    },
+}
+
+impl Decision {
+    pub fn step(&self) -> Step {
+        match self {
+            Decision::FromTrunk { .. }
+            | Decision::FromUser { .. }
+            | Decision::FromAnyone { .. }
+            | Decision::InDialog { .. } => Step::Identify,
+            Decision::Admitted { .. } => Step::Admit,
+            Decision::Located { .. } => Step::Locate,
+            Decision::NoRoute { .. } | Decision::Routed(_) => Step::Route,
+            Decision::Forked { .. } => Step::Fork,
+        }
+    }
+}
+
+impl fmt::Display for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Decision::FromTrunk { trunk, at } => write!(f, "trunk {trunk} by its address {at}"),
+            Decision::FromUser { user, at } => write!(f, "user {user} by digest, from {at}"),
+            Decision::FromAnyone { at } => write!(f, "anyone, since the domain asks for no authentication, from {at}"),
+            Decision::InDialog { sender: Side::Caller, node } => write!(f, "the caller, by the token of node {node}"),
+            Decision::InDialog { sender: Side::Callee, node } => write!(f, "the callee, by the token of node {node}"),
+            Decision::Admitted { transactions, calls } => {
+                write!(f, "{transactions} transactions and {calls} calls here before it")
+            }
+            Decision::Located { aor, bindings, unreachable } => {
+                write!(f, "{aor}: {bindings} bindings, {unreachable} of them without a transport")
+            }
+            Decision::NoRoute { aor } => write!(f, "no route for {aor}"),
+            Decision::Routed(words) => f.write_str(words),
+            Decision::Forked { targets, groups } => write!(f, "{targets} targets in {groups} groups"),
+        }
+    }
 }
 
 /// The pipeline's steps in their order (see `service`).

@@ -5,6 +5,7 @@ use crate::service::{self, Caller, Named, Refusal, locate};
 use crate::station::Station;
 use crate::turn::Turn;
 use common::config::Mode;
+use common::location::Aor;
 use common::sip::{HeaderId, SipMessage, Uri};
 
 /// Contacts of one answer.
@@ -40,7 +41,7 @@ pub struct Redirection {
 pub fn answer(station: &Station, turn: &Turn<'_>, caller: &Caller, uri: &Uri<'_>) -> Result<Redirection, Refusal> {
     service::may_reach(station, caller, uri)?;
     let bindings = match service::named(station, uri, Some(caller)) {
-        Named::Local { aor, .. } => locate::live(turn.view, turn.now, &aor),
+        Named::Local { domain, user } => locate::live(turn.view, turn.now, &Aor::new(&user, &domain.name)),
         _ => Vec::new(),
     };
     let mut targets: Vec<(String, u16)> = bindings.into_iter().map(|b| (b.contact, b.q_thousandths)).collect();

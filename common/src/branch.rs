@@ -1,12 +1,11 @@
 //! The branch that we write: magic cookie, version, transaction part, loop part. No node stands in it, so any node of the
 //! rack writes the same one for the same leg, and a request that is sent again after a takeover is a retransmission.
 
+use crate::fields::Fields;
 use crate::flow::Flow;
 use crate::ids::{BootId, NodeId};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use siphasher::sip::SipHasher24;
-use std::hash::Hasher;
 
 /// RFC 3261 §8.1.1.7.
 pub const MAGIC: &str = "z9hG4bK";
@@ -72,12 +71,12 @@ pub fn write_with(key: &[u8; 16], transaction: &TransactionPart<'_>, loop_hash: 
 
 /// The loop part for a request as it stands: equal to that of a branch of ours in one of its Vias = a loop.
 pub fn loop_hash(key: &[u8; 16], part: &LoopPart<'_>) -> String {
-    let mut hasher = Fields::new(key, 2);
+    let mut fields = Fields::new(2);
     for field in [part.uri, part.routes, part.source, part.call_id, part.from_tag, part.to_tag] {
-        hasher.field(field);
+        fields.field(field);
     }
-    hasher.field(&part.cseq.to_be_bytes());
-    URL_SAFE_NO_PAD.encode(&hasher.finish().to_be_bytes()[..6])
+    fields.field(&part.cseq.to_be_bytes());
+    URL_SAFE_NO_PAD.encode(&fields.hash64(key).to_be_bytes()[..6])
 }
 
 /// Whether it has the shape of ours. Anybody can write such a one: it proves nothing by itself.
@@ -94,56 +93,36 @@ pub fn loop_part(branch: &str) -> Option<&str> {
 }
 
 fn transaction_hash(key: &[u8; 16], t: &TransactionPart<'_>) -> u64 {
-    let mut hasher = Fields::new(key, 1);
-    hasher.field(t.call_id);
-    hasher.field(t.from_tag);
-    hasher.field(&t.cseq.to_be_bytes());
+    let mut fields = Fields::new(1);
+    fields.field(t.call_id);
+    fields.field(t.from_tag);
+    fields.field(&t.cseq.to_be_bytes());
     match t.upstream {
-        Upstream::Via(via) => hasher.field_without_cookie(via),
+        Upstream::Via(via) => field_without_cookie(&mut fields, via),
         Upstream::Own { node, boot, counter } => {
-            hasher.field(&[1]);
-            hasher.field(&node.0.to_be_bytes());
-            hasher.field(&boot.0.to_be_bytes());
-            hasher.field(&counter.to_be_bytes());
+            fields.field(&[1]);
+            fields.field(&node.0.to_be_bytes());
+            fields.field(&boot.0.to_be_bytes());
+            fields.field(&counter.to_be_bytes());
         }
     }
-    hasher.field(t.uri);
-    hasher.field(t.route);
+    fields.field(t.uri);
+    fields.field(t.route);
     let mut hop = Vec::with_capacity(19);
     t.next_hop.encode(&mut hop);
-    hasher.field(&hop);
-    hasher.field(&t.attempt.to_be_bytes());
-    hasher.finish()
+    fields.field(&hop);
+    fields.field(&t.attempt.to_be_bytes());
+    fields.hash64(key)
 }
 
-/// A hash over fields with their lengths, so that no two lists of fields look alike.
-struct Fields(SipHasher24);
-
-impl Fields {
-    fn new(key: &[u8; 16], domain: u8) -> Fields {
-        let mut hasher = SipHasher24::new_with_key(key);
-        hasher.write_u8(domain);
-        Fields(hasher)
-    }
-
-    fn field(&mut self, bytes: &[u8]) {
-        self.0.write(&(bytes.len() as u32).to_be_bytes());
-        self.0.write(bytes);
-    }
-
-    /// The Via's octets, the first magic cookie left out: a peer's branch is the same leg with and without it.
-    fn field_without_cookie(&mut self, via: &[u8]) {
-        match via.windows(MAGIC.len()).position(|w| w == MAGIC.as_bytes()) {
-            Some(at) => {
-                self.field(&via[..at]);
-                self.field(&via[at + MAGIC.len()..]);
-            }
-            None => self.field(via),
+/// The Via's octets, the first magic cookie left out: a peer's branch is the same leg with and without it.
+fn field_without_cookie(fields: &mut Fields, via: &[u8]) {
+    match memchr::memchr_iter(MAGIC.as_bytes()[0], via).find(|at| via[*at..].starts_with(MAGIC.as_bytes())) {
+        Some(at) => {
+            fields.field(&via[..at]);
+            fields.field(&via[at + MAGIC.len()..]);
         }
-    }
-
-    fn finish(self) -> u64 {
-        self.0.finish()
+        None => fields.field(via),
     }
 }
 

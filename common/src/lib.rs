@@ -1,7 +1,7 @@
 //! What siprack's programs share. Imports run downwards only: a module may use what stands above it here.
 //!
 //! 1. `ids`, `time`: the words everything is said in.
-//! 2. `keys`, `call_hash`, `flow`: derived keys, the keyed Call-ID hash, where a side of a call is reached.
+//! 2. `keys`, `call_hash`, `fields`, `flow`: derived keys, the keyed hashes, where a side of a call is reached.
 //! 3. `location`: the commands, records and entries of the provisioning log.
 //! 4. `sip`: the message: scan, index, views, edits, replies.
 //! 5. `placement`, `token`, `branch`, `tag`, `deadlines`: pure functions and structures on top of them.
@@ -13,6 +13,7 @@ pub mod ids;
 pub mod time;
 
 pub mod call_hash;
+pub mod fields;
 pub mod flow;
 pub mod keys;
 

@@ -4,10 +4,9 @@
 //! 9 octets in base64url, 12 characters: 5 octets H(Call-ID, From tag, CSeq, top Via), 4 octets MAC over those and the
 //! Call-ID.
 
+use crate::fields::Fields;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use siphasher::sip::SipHasher24;
-use std::hash::Hasher;
 use subtle::ConstantTimeEq;
 
 const VALUE: usize = 5;
@@ -15,15 +14,13 @@ const MARK: usize = 4;
 
 /// The tag for our response to this request.
 pub fn write(key: &[u8; 16], call_id: &[u8], from_tag: &[u8], cseq: u32, top_via: &[u8]) -> String {
-    let mut hasher = SipHasher24::new_with_key(key);
-    hasher.write_u8(1);
+    let mut fields = Fields::new(1);
     for part in [call_id, from_tag, top_via] {
-        hasher.write(&(part.len() as u32).to_be_bytes());
-        hasher.write(part);
+        fields.field(part);
     }
-    hasher.write(&cseq.to_be_bytes());
+    fields.raw(&cseq.to_be_bytes());
     let mut octets = [0u8; VALUE + MARK];
-    octets[..VALUE].copy_from_slice(&hasher.finish().to_be_bytes()[..VALUE]);
+    octets[..VALUE].copy_from_slice(&fields.hash64(key).to_be_bytes()[..VALUE]);
     let mark = mark(key, &octets[..VALUE], call_id);
     octets[VALUE..].copy_from_slice(&mark);
     URL_SAFE_NO_PAD.encode(octets)
@@ -39,11 +36,10 @@ pub fn is_ours(key: &[u8; 16], tag: &[u8], call_id: &[u8]) -> bool {
 }
 
 fn mark(key: &[u8; 16], value: &[u8], call_id: &[u8]) -> [u8; MARK] {
-    let mut hasher = SipHasher24::new_with_key(key);
-    hasher.write_u8(2);
-    hasher.write(value);
-    hasher.write(call_id);
-    let sum = hasher.finish().to_be_bytes();
+    let mut fields = Fields::new(2);
+    fields.raw(value);
+    fields.raw(call_id);
+    let sum = fields.hash64(key).to_be_bytes();
     [sum[0], sum[1], sum[2], sum[3]]
 }
 

@@ -182,7 +182,7 @@ pub fn is_anonymous(uri: &SipUri<'_>) -> bool {
 /// The AOR that a URI names if its host is ours: the domain's name stands for the VIP's own address too.
 pub fn local_aor(rack: &Rack, uri: &SipUri<'_>) -> Option<Aor> {
     let domain = rack.domain_of_host(uri.host, uri.port)?;
-    Some(Aor::new(uri.aor()?.user(), &domain.name))
+    Some(Aor::new(&uri.user_of_record()?, &domain.name))
 }
 
 /// The credentials for `realm` (RFC 3261 §22.3: others are for other servers).

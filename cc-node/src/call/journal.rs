@@ -7,6 +7,7 @@ use ahash::RandomState;
 use common::call_hash::CallHash;
 use common::ids::Slot;
 use hashbrown::HashMap;
+use std::sync::Arc;
 
 pub struct Journal {
     placement_key: [u8; 16],
@@ -20,7 +21,7 @@ impl Journal {
     }
 
     /// The effect is out before the number is known to anybody, so no `Send` can stand before it.
-    pub fn write(&mut self, turn: &mut Turn<'_>, call: &CallKey, what: What) -> RecordNo {
+    pub fn write(&mut self, turn: &mut Turn<'_>, call: &Arc<CallKey>, what: What) -> RecordNo {
         let slot = CallHash::of(&self.placement_key, &call.call_id).slot();
         let newest = self.newest.entry(slot).or_default();
         *newest += 1;

@@ -8,7 +8,8 @@ mod journal;
 mod one;
 
 pub use journal::Journal;
-pub use one::{Answer, Call, Side};
+pub use crate::record::Side;
+pub use one::{Answer, Call};
 
 use crate::cdr::EndedBy;
 use crate::effect::{Effect, RecordNo};
@@ -18,14 +19,13 @@ use crate::stats::Stats;
 use crate::turn::Turn;
 use ahash::RandomState;
 use common::deadlines::{Deadlines, Handle};
+use common::fields::Fields;
 use common::flow::Peer;
 use common::sip::SipMessage;
 use common::time::{Duration, Time};
 use hashbrown::HashMap;
-use siphasher::sip128::{Hasher128, SipHasher24};
 use slab::Slab;
 use smallvec::SmallVec;
-use std::hash::Hasher;
 use std::net::SocketAddr;
 
 /// No call lasts longer: after it the record is written as if both had hung up.
@@ -47,12 +47,9 @@ struct DialogKey(u128);
 
 impl DialogKey {
     fn new(call_id: &[u8], caller_tag: &str, callee_tag: &str) -> DialogKey {
-        let mut hash = SipHasher24::new();
-        for field in [call_id, caller_tag.as_bytes(), callee_tag.as_bytes()] {
-            hash.write(&(field.len() as u32).to_be_bytes());
-            hash.write(field);
-        }
-        DialogKey(hash.finish128().as_u128())
+        let mut fields = Fields::new(0);
+        [call_id, caller_tag.as_bytes(), callee_tag.as_bytes()].iter().for_each(|field| fields.field(field));
+        DialogKey(fields.hash128(&[0; 16]))
     }
 }
 
@@ -253,7 +250,7 @@ impl Calls {
         self.established -= 1;
         turn.stats.cdrs += 1;
         let no = journal.write(turn, &call.key, What::Ended { at: turn.wall });
-        turn.out.push(Effect::Cdr(cdr));
+        turn.out.push(Effect::Cdr(Box::new(cdr)));
         Some(no)
     }
 

@@ -1,7 +1,7 @@
 //! One call: what was decided for it, who it is between, and the three moments that its CDR tells.
 
 use crate::cdr::{Cdr, EndedBy, timestamp};
-use crate::record::{CallKey, Decision, What};
+use crate::record::{CallKey, Decision, Side, What};
 use crate::station::Station;
 use common::flow::Peer;
 use common::ids::TrunkId;
@@ -10,15 +10,10 @@ use siphasher::sip128::{Hasher128, SipHasher24};
 use smallvec::SmallVec;
 use std::hash::Hasher;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// Contacts of one side that are remembered; the newest stay.
 const CONTACTS: usize = 4;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    Caller,
-    Callee,
-}
 
 /// Dialogs of one call that are remembered as answered, ended ones too; two phones that answer at once make two.
 const ANSWERS: usize = 8;
@@ -42,7 +37,7 @@ struct Answered {
 }
 
 pub struct Call {
-    pub key: CallKey,
+    pub key: Arc<CallKey>,
     /// How its targets came about, in order.
     pub decisions: Vec<Decision>,
     /// From's URI and the Request-URI as dialled.
@@ -62,7 +57,14 @@ pub struct Call {
 }
 
 impl Call {
-    pub fn new(key: CallKey, now: Time, wall: WallMillis, caller: String, callee: String, caller_peer: Peer) -> Call {
+    pub fn new(
+        key: Arc<CallKey>,
+        now: Time,
+        wall: WallMillis,
+        caller: String,
+        callee: String,
+        caller_peer: Peer,
+    ) -> Call {
         Call {
             key,
             decisions: Vec::new(),

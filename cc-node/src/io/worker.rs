@@ -269,7 +269,7 @@ impl Desk {
                         self.dns_refused.push(ask);
                     }
                 }
-                Effect::Cdr(cdr) => self.parts.cdrs.write(cdr),
+                Effect::Cdr(cdr) => self.parts.cdrs.write(*cdr),
             }
         }
         // Its room is used again.

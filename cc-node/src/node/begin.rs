@@ -7,8 +7,8 @@ use crate::call::{Call, Side};
 use crate::identity::{self, Sender};
 use crate::proxy::preprocess::next_hop;
 use crate::proxy::session_timer;
-use crate::proxy::{self, Job, Original, RecordRoute, Routed, contact_address};
-use crate::record::{Decision, Hunt, Step};
+use crate::proxy::{Job, Original, RecordRoute, Routed, contact_address};
+use crate::record::{Decision, Hunt};
 use crate::redirect::{self, Redirection};
 use crate::resolve::Destination;
 use crate::service::{self, Caller, Choice, Named, NextHop, Plan, Refusal, route};
@@ -20,6 +20,7 @@ use bytes::Bytes;
 use common::config::Trunk;
 use common::flow::{Flow, Peer};
 use common::sip::{MethodKind, SipMessage, SipUri, Uri};
+use std::net::SocketAddr;
 
 const ALLOW: &str =
     "INVITE, ACK, CANCEL, BYE, REGISTER, OPTIONS, INFO, UPDATE, PRACK, SUBSCRIBE, NOTIFY, PUBLISH, MESSAGE, REFER";
@@ -93,8 +94,7 @@ impl Engine {
         if asked.method == MethodKind::Invite && calls >= self.station.rack.limits.calls as usize {
             return Err(Refusal::full("Calls"));
         }
-        let found = format!("{transactions} transactions and {calls} calls here before it");
-        Ok(vec![identified, Decision { step: Step::Admit, found }])
+        Ok(vec![identified, Decision::Admitted { transactions, calls }])
     }
 
     /// Whether one more transaction fits, of all and of this source. A trunk is many callers.
@@ -124,7 +124,8 @@ impl Engine {
     fn forward(&mut self, turn: &mut Turn<'_>, asked: Asked, routed: Routed, caller: Caller, plan: Plan) {
         let subject = asked.subject(&self.station);
         let Asked { request, method, source, key, .. } = asked;
-        let caller_peer = peer(&caller, &request, &source);
+        let contact = contact_address(&request);
+        let caller_peer = peer(&caller, contact, &source);
         let record_route = match method.creates_dialog() {
             true => RecordRoute::Fresh { caller: caller_peer },
             false => RecordRoute::No,
@@ -137,7 +138,7 @@ impl Engine {
             call.trunk_in = caller.trunk();
             self.proxy.calls.open(call)
         });
-        if let (Some(call), Some(address)) = (call, contact_address(&request)) {
+        if let (Some(call), Some(address)) = (call, contact) {
             self.proxy.calls.saw_contact(call, Side::Caller, address);
         }
         let dialogs = self.proxy.calls.without_token(&request, source.remote).into_iter().collect();
@@ -177,7 +178,7 @@ fn by_route(station: &Station, routed: &Routed, mut decisions: Vec<Decision>) ->
     let hop = SipUri::parse(&hop).map_err(|_| refused())?;
     let (trunk, next_hop) = match hop.host_ip() {
         Some(ip) => {
-            let address = std::net::SocketAddr::new(ip, hop.port_or_default());
+            let address = SocketAddr::new(ip, hop.port_or_default());
             let trunk = station.rack.trunk_of_source(address).ok_or_else(refused)?;
             (trunk, NextHop::At(Flow { listener: trunk.listener, remote: address }))
         }
@@ -188,7 +189,7 @@ fn by_route(station: &Station, routed: &Routed, mut decisions: Vec<Decision>) ->
             (trunk, NextHop::Named { destination: wanted, listener: trunk.listener })
         }
     };
-    decisions.push(Decision { step: Step::Route, found: format!("the request's own Route → trunk {}", trunk.name) });
+    decisions.push(Decision::Routed(format!("the request's own Route → trunk {}", trunk.name)));
     let choice = Choice {
         uri,
         route,
@@ -236,8 +237,8 @@ fn charged(station: &Station, caller: &Caller, request: &SipMessage) -> String {
 }
 
 /// The caller's side of a dialog: behind a NAT (or another proxy) if its source is not its Contact's host.
-fn peer(caller: &Caller, request: &SipMessage, source: &Flow) -> Peer {
-    let contact = proxy::contact_address(request).map(|address| address.ip().to_canonical());
+fn peer(caller: &Caller, contact: Option<SocketAddr>, source: &Flow) -> Peer {
+    let contact = contact.map(|address| address.ip().to_canonical());
     match caller {
         Caller::Trunk(id) => Peer::Trunk(*id),
         _ if contact == Some(source.remote.ip().to_canonical()) => Peer::Direct(*source),

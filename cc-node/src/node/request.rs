@@ -7,7 +7,7 @@ use crate::auth::local_aor;
 use crate::identity::Sender;
 use crate::in_dialog::{self, InDialog};
 use crate::proxy::{Job, Original, RecordRoute, Routed, checks, contact_address, preprocess, stateless};
-use crate::record::{CallKey, Decision, Step};
+use crate::record::{CallKey, Decision};
 use crate::service::{self, Caller, Choice, Refusal};
 use crate::station::Station;
 use crate::stats::{DropReason, Rejection};
@@ -18,6 +18,7 @@ use common::location::Aor;
 use common::sip::{MethodKind, SipMessage, SipUri, Uri};
 use common::tag;
 use common::wire::proxy::ProxyHeader;
+use std::sync::Arc;
 
 /// A request with what is known of it from the outside.
 pub(super) struct Asked {
@@ -181,7 +182,9 @@ impl Engine {
             true => calls,
             false => Vec::new(),
         };
-        if let (Some(address), true) = (contact_address(&asked.request), in_dialog::records_again(asked.method)) {
+        if in_dialog::records_again(asked.method)
+            && let Some(address) = contact_address(&asked.request)
+        {
             calls.iter().for_each(|call| self.proxy.calls.saw_contact(*call, dialog.sender, address));
         }
         turn.stats.in_dialog += 1;
@@ -190,8 +193,7 @@ impl Engine {
             false => RecordRoute::No,
         };
         let key = (asked.method == MethodKind::Invite).then(|| call_key(&asked.request));
-        let found = format!("in the dialog of a {:?}, by its token of node {}", dialog.sender, dialog.node());
-        let decisions = vec![Decision { step: Step::Identify, found }];
+        let decisions = vec![Decision::InDialog { sender: dialog.sender, node: dialog.node() }];
         let owner = self.proxy.next_owner();
         let server = self.proxy.table.open_server(asked.key, asked.subject(&self.station), owner);
         let sender = Sender::at(&self.station.rack, &dialog.near());
@@ -227,11 +229,11 @@ pub(super) fn reply_to(request: &SipMessage, source: &Flow) -> std::net::SocketA
     }
 }
 
-pub(super) fn call_key(request: &SipMessage) -> CallKey {
-    CallKey {
+pub(super) fn call_key(request: &SipMessage) -> Arc<CallKey> {
+    Arc::new(CallKey {
         call_id: request.call_id().into(),
         from_tag: request.from_tag().unwrap_or_default().into(),
         upstream_branch: request.top_via().ok().and_then(|via| via.branch()).unwrap_or_default().into(),
         cseq: request.cseq().map_or(0, |cseq| cseq.number),
-    }
+    })
 }

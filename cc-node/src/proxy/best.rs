@@ -6,7 +6,7 @@ use common::sip::{Edit, HeaderId, SipMessage};
 #[derive(Clone, Debug)]
 pub struct Failure {
     pub status: u16,
-    pub response: Option<SipMessage>,
+    pub response: Option<Box<SipMessage>>,
 }
 
 /// The one to send upstream: a 6xx if there is one, else of the lowest class; there the ones that help the caller first,
@@ -57,7 +57,7 @@ mod tests {
 
     fn failure(status: u16, challenge: &str) -> Failure {
         let text = format!("SIP/2.0 {status} X\r\nVia: SIP/2.0/UDP vip, SIP/2.0/UDP a\r\n{challenge}\r\n");
-        Failure { status, response: Some(SipMessage::parse(text.into(), &Limits::default()).unwrap()) }
+        Failure { status, response: Some(Box::new(SipMessage::parse(text.into(), &Limits::default()).unwrap())) }
     }
 
     fn chosen(statuses: &[u16]) -> u16 {

@@ -14,6 +14,7 @@ use crate::transaction::{ClientId, ServerId};
 use common::deadlines::Handle;
 use common::sip::MethodKind;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 pub struct Context {
     pub original: Original,
@@ -37,7 +38,7 @@ pub struct Context {
     /// The newest record of an INVITE's targets: no branch starts before it is acknowledged.
     pub after: Option<RecordNo>,
     /// Of an INVITE: the name that its records stand under.
-    pub key: Option<CallKey>,
+    pub key: Option<Arc<CallKey>>,
     /// The call that this INVITE begins.
     pub call: Option<CallRef>,
     /// The calls that this request belongs to, and which side sent it: more than one where the dialog passes through
@@ -76,10 +77,6 @@ pub struct Leg {
 }
 
 #[derive(Clone, Debug)]
-#[allow(
-    clippy::large_enum_variant,
-    reason = "legs are few and short-lived; a box would cost every failure an allocation"
-)]
 pub enum LegState {
     Waiting,
     Pending {

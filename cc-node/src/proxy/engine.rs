@@ -21,6 +21,7 @@ use common::deadlines::Deadlines;
 use common::sip::{Edit, Limits, MethodKind};
 use common::time::Time;
 use hashbrown::HashMap;
+use std::sync::Arc;
 
 /// For messages that we made ourselves.
 pub(super) const OWN: Limits = Limits::NONE;
@@ -30,7 +31,7 @@ pub struct Proxy {
     pub calls: Calls,
     pub journal: Journal,
     pub resolver: Resolver,
-    pub(super) contexts: HashMap<u64, Context, RandomState>,
+    pub(super) contexts: HashMap<u64, Box<Context>, RandomState>,
     /// Which context waits for a name.
     pub(super) lookups: HashMap<LookupId, Owner, RandomState>,
     pub(super) timers: Deadlines<Wait>,
@@ -56,7 +57,7 @@ pub struct Job {
     /// Not empty.
     pub choices: Vec<Choice>,
     pub decisions: Vec<Decision>,
-    pub key: Option<CallKey>,
+    pub key: Option<Arc<CallKey>>,
     pub call: Option<CallRef>,
     /// The calls that this request belongs to, and which side sent it.
     pub dialogs: Vec<(CallRef, Side)>,
@@ -95,7 +96,7 @@ impl Proxy {
     /// and the first group is tried.
     pub fn open(&mut self, turn: &mut Turn<'_>, station: &Station, job: Job) {
         let Job { original, server, owner, caller, choices, decisions, key, call, dialogs } = job;
-        let context = Context {
+        let context = Box::new(Context {
             method: original.request.method().kind(),
             original,
             server,
@@ -117,7 +118,7 @@ impl Proxy {
             final_sent: false,
             cancelled: false,
             declined: false,
-        };
+        });
         self.choose(turn, station, owner, context, choices);
     }
 
@@ -136,9 +137,9 @@ impl Proxy {
     /// Forgets all that belongs to a Call-ID, without a word: handling it panicked.
     pub fn forget_call(&mut self, stats: &mut Stats, station: &Station, call_id: &[u8]) {
         self.table.forget_call(station.call_hash(call_id));
-        let of_call =
-            |(owner, context): (&u64, &Context)| (context.original.request.call_id() == call_id).then_some(*owner);
-        let owners: Vec<u64> = self.contexts.iter().filter_map(of_call).collect();
+        let is_of_call = |context: &Context| context.original.request.call_id() == call_id;
+        let owners = self.contexts.iter().filter(|(_, context)| is_of_call(context)).map(|(owner, _)| *owner);
+        let owners: Vec<u64> = owners.collect();
         for owner in owners {
             let Some(mut context) = self.contexts.remove(&owner) else { continue };
             self.stop_searching(&mut context);
@@ -168,7 +169,7 @@ impl Proxy {
     }
 
     /// Goes on with a context until it waits for somebody, and keeps it if it does.
-    pub(super) fn settle(&mut self, turn: &mut Turn<'_>, station: &Station, owner: Owner, mut context: Context) {
+    pub(super) fn settle(&mut self, turn: &mut Turn<'_>, station: &Station, owner: Owner, mut context: Box<Context>) {
         while context.searching.is_empty() && context.goes_on() && self.start_group(turn, station, owner, &mut context)
         {
         }

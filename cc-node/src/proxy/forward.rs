@@ -99,27 +99,29 @@ pub fn write(station: &Station, original: &Original, target: &Target, breadth: O
     }
     let sent_by = station.sent_by(target.next_hop.listener);
     let token = station.via_token(request.call_id());
-    edit.push_front(HeaderId::Via, &format!("SIP/2.0/UDP {sent_by};branch={};sr={token}", target.branch));
+    edit.push_front_of(HeaderId::Via, &["SIP/2.0/UDP ", sent_by, ";branch=", &target.branch, ";sr=", &token]);
     edit.finish()
 }
 
 /// One value for each passage of the dialog through this rack, and one more where the request leaves from another listener
 /// than it came in at: each side then keeps its own.
 fn record_route(station: &Station, original: &Original, target: &Target, edit: &mut Edit<'_>) {
+    let fresh;
     let tokens = match &original.record_route {
         RecordRoute::No => return,
-        RecordRoute::Copy { tokens } => tokens.clone(),
+        RecordRoute::Copy { tokens } => tokens,
         RecordRoute::Fresh { caller } => {
             let request = &original.request;
             let token = DialogToken { node: station.id, caller: *caller, callee: target.peer };
             let tag = request.from_tag().unwrap_or_default();
             let mut octets = Vec::with_capacity(96);
             dialog::write(&station.keys.token, &token, request.call_id(), tag.as_bytes(), &mut octets);
-            vec![String::from_utf8(octets).unwrap_or_default()]
+            fresh = [String::from_utf8(octets).unwrap_or_default()];
+            &fresh[..]
         }
     };
     let mut push = |listener, token: &str| {
-        edit.push_front(HeaderId::RecordRoute, &format!("<sip:{};lr;sr={token}>", station.sent_by(listener)));
+        edit.push_front_of(HeaderId::RecordRoute, &["<sip:", station.sent_by(listener), ";lr;sr=", token, ">"]);
     };
     let (inner, outer) = (original.source.listener, target.next_hop.listener);
     let Some((last, before)) = tokens.split_last() else { return };

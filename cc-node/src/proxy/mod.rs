@@ -28,8 +28,12 @@ use std::net::SocketAddr;
 
 /// The address that a message's first Contact names, if it is one.
 pub fn contact_address(message: &SipMessage) -> Option<SocketAddr> {
-    let value = std::str::from_utf8(message.values(HeaderId::Contact).next()?).ok()?;
-    let contact = Contact::parse(value).ok()?.addr()?;
-    let uri = SipUri::parse(contact.uri_text).ok()?;
+    let uri = SipUri::parse(contact_uri(message)?).ok()?;
     Some(SocketAddr::new(uri.host_ip()?, uri.port_or_default()))
+}
+
+/// The URI of a message's first Contact.
+fn contact_uri(message: &SipMessage) -> Option<&str> {
+    let value = std::str::from_utf8(message.values(HeaderId::Contact).next()?).ok()?;
+    Some(Contact::parse(value).ok()?.addr()?.uri_text)
 }

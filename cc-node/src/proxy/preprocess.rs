@@ -51,7 +51,9 @@ pub fn preprocess(station: &Station, request: &SipMessage, source: &Flow) -> Res
 
 /// A Request-URI that is a Record-Route value of ours: it names the VIP and asks for loose routing.
 fn own_route<'u>(station: &Station, uri: &'u str) -> Option<SipUri<'u>> {
-    SipUri::parse(uri).ok().filter(|uri| uri.is_loose() && station.vip.names_uri(uri))
+    // Most have no parameter, so no `lr`.
+    let with_parameters = Some(uri).filter(|uri| uri.contains(';'));
+    SipUri::parse(with_parameters?).ok().filter(|uri| uri.is_loose() && station.vip.names_uri(uri))
 }
 
 fn token(uri: &SipUri<'_>) -> Option<String> {

@@ -4,7 +4,7 @@ use super::best::Failure;
 use super::context::{Cancel, Context, LegState};
 use super::engine::{Proxy, Wait};
 use super::targets::hop;
-use super::{contact_address, session_timer, stateless};
+use super::{contact_address, contact_uri, session_timer, stateless};
 use crate::call::{Answer, Side};
 use crate::effect::RecordNo;
 use crate::identity;
@@ -72,7 +72,7 @@ impl Proxy {
         let mut after = None;
         if let (Some(call), Some(answer), Some(tag)) = (leg.call, known, response.to_tag()) {
             let peer = answer.peer;
-            let contact = response.contacts().ok().and_then(|all| all.first()?.addr()).map(|c| c.uri_text.into());
+            let contact = contact_uri(response).map(Into::into);
             let answer = Answer { callee_tag: tag.into(), callee_contact: contact, ..answer };
             self.calls.dialog(call, tag, peer);
             after = self.calls.answered(turn, &mut self.journal, call, answer);
@@ -89,7 +89,7 @@ impl Proxy {
         station: &Station,
         leg: LegRef,
         client: ClientId,
-        mut context: Context,
+        mut context: Box<Context>,
         response: SipMessage,
     ) {
         let status = response.status();
@@ -180,7 +180,9 @@ impl Proxy {
         } else if context.final_sent {
             return;
         }
-        if let Some(address) = contact_address(response) {
+        if !context.dialogs.is_empty()
+            && let Some(address) = contact_address(response)
+        {
             for (call, side) in &context.dialogs {
                 let far = if *side == Side::Caller { Side::Callee } else { Side::Caller };
                 self.calls.saw_contact(*call, far, address);
@@ -207,7 +209,7 @@ impl Proxy {
         }
         let failure = match context.legs[at.leg].rang_out && status == 487 {
             true => Failure { status: 408, response: None },
-            false => Failure { status, response: Some(response) },
+            false => Failure { status, response: Some(Box::new(response)) },
         };
         let server = hop(&context.legs[at.leg].target);
         match (status, &failure.response) {
@@ -246,7 +248,7 @@ impl Proxy {
             return None;
         }
         let target = &context.legs[at].target;
-        let contact = response.contacts().ok().and_then(|all| all.first()?.addr()).map(|c| c.uri_text.into());
+        let contact = contact_uri(response).map(Into::into);
         let answer = Answer {
             status: response.status(),
             reason: String::from_utf8_lossy(response.reason()).into_owned(),

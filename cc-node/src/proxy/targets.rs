@@ -28,7 +28,7 @@ impl Proxy {
         turn: &mut Turn<'_>,
         station: &Station,
         owner: Owner,
-        mut context: Context,
+        mut context: Box<Context>,
         choices: Vec<Choice>,
     ) {
         for choice in choices {
@@ -100,7 +100,7 @@ impl Proxy {
     }
 
     /// Once every name is known: the record, the 100, and on with it.
-    fn chosen(&mut self, turn: &mut Turn<'_>, station: &Station, owner: Owner, mut context: Context) {
+    fn chosen(&mut self, turn: &mut Turn<'_>, station: &Station, owner: Owner, mut context: Box<Context>) {
         if context.searching.is_empty() {
             if let Some(handle) = context.patience.take() {
                 self.timers.cancel(handle);

@@ -4,7 +4,7 @@
 use super::Refusal;
 use crate::auth::{Authenticator, Verdict, Which, fit};
 use crate::effect::View;
-use crate::record::{Decision, Step};
+use crate::record::Decision;
 use crate::station::Station;
 use crate::stats::Rejection;
 use common::config::{Auth, Domain};
@@ -45,21 +45,17 @@ pub fn identify(
     source: &Flow,
 ) -> Identified {
     if let Some(trunk) = station.rack.trunk_of_source(source.remote) {
-        let found = format!("trunk {} by its address {}", trunk.name, source.remote);
-        return Ok((Caller::Trunk(trunk.id), Decision { step: Step::Identify, found }));
+        return Ok((Caller::Trunk(trunk.id), Decision::FromTrunk { trunk: trunk.id, at: source.remote }));
     }
     let Some(domain) = realm(station, request) else {
         return Err(Refusal::new(403, Rejection::Forbidden));
     };
     match authenticate(station, auth, wall, view, request, source, domain, Which::Proxy)? {
         Some(user) => {
-            let found = format!("user {user} by digest, from {}", source.remote);
-            Ok((Caller::User(user), Decision { step: Step::Identify, found }))
+            let decision = Decision::FromUser { user: user.clone(), at: source.remote };
+            Ok((Caller::User(user), decision))
         }
-        None => {
-            let found = format!("anyone: {} asks for no authentication, from {}", domain.name, source.remote);
-            Ok((Caller::Anyone, Decision { step: Step::Identify, found }))
-        }
+        None => Ok((Caller::Anyone, Decision::FromAnyone { at: source.remote })),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Choice, NextHop, Refusal};
 use crate::effect::View;
-use crate::record::Hunt;
+use crate::record::{Decision, Hunt};
 use crate::station::Station;
 use crate::stats::Rejection;
 use common::flow::{Flow, Peer};
@@ -87,13 +87,9 @@ impl Located {
         }
     }
 
-    /// For the decision list.
-    pub fn words(&self, aor: &Aor) -> String {
-        format!(
-            "{aor}: {} bindings, {} of them without a transport",
-            self.choices.len() + self.unreachable,
-            self.unreachable
-        )
+    pub fn decision(&self, aor: &Aor) -> Decision {
+        let bindings = self.choices.len() + self.unreachable;
+        Decision::Located { aor: aor.clone(), bindings, unreachable: self.unreachable }
     }
 }
 

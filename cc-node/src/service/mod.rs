@@ -15,7 +15,7 @@ pub mod route;
 pub use identify::{Caller, Identified, identify};
 
 use crate::effect::View;
-use crate::record::{Decision, Hunt, Step};
+use crate::record::{Decision, Hunt};
 use crate::resolve::Destination;
 use crate::station::Station;
 use crate::stats::Rejection;
@@ -25,6 +25,8 @@ use common::ids::ListenerId;
 use common::location::Aor;
 use common::sip::{SipUri, Uri};
 use common::time::Time;
+use smallvec::SmallVec;
+use std::borrow::Cow;
 
 /// Targets of one request, whatever is registered or configured (RFC 5393 Max-Breadth).
 pub const MAX_TARGETS: usize = 60;
@@ -88,22 +90,22 @@ impl Refusal {
 }
 
 /// What a Request-URI names.
-pub enum Named<'r> {
+pub enum Named<'r, 'u> {
     /// A user of a domain of ours.
     Local {
         domain: &'r Domain,
-        aor: Aor,
+        user: Cow<'u, str>,
     },
     /// A domain of ours, no user.
     Ourselves,
     Foreign {
-        user: String,
+        user: Cow<'u, str>,
     },
 }
 
 /// The meaning of a Request-URI for this caller: the VIP's own address and `tel:` stand for the caller's trunk's domain,
 /// else for the default domain.
-pub fn named<'r>(station: &'r Station, uri: &Uri<'_>, caller: Option<&Caller>) -> Named<'r> {
+pub fn named<'r, 'u>(station: &'r Station, uri: &Uri<'u>, caller: Option<&Caller>) -> Named<'r, 'u> {
     let rack = &*station.rack;
     let default = || {
         let trunk = caller.and_then(Caller::trunk).and_then(|id| rack.trunk(id));
@@ -115,18 +117,17 @@ pub fn named<'r>(station: &'r Station, uri: &Uri<'_>, caller: Option<&Caller>) -
                 Some(domain) => Some(domain),
                 None => rack.domain_of_host(uri.host, uri.port).and_then(|_| default()),
             };
-            let user = uri.aor().map(|aor| aor.user().to_owned());
-            match (domain, user) {
-                (Some(domain), Some(user)) => Named::Local { aor: Aor::new(&user, &domain.name), domain },
+            match (domain, uri.user_of_record()) {
+                (Some(domain), Some(user)) => Named::Local { domain, user },
                 (Some(_), None) => Named::Ourselves,
                 (None, user) => Named::Foreign { user: user.unwrap_or_default() },
             }
         }
         Uri::Tel(tel) => match default() {
-            Some(domain) => Named::Local { aor: Aor::new(&tel.digits(), &domain.name), domain },
-            None => Named::Foreign { user: tel.digits() },
+            Some(domain) => Named::Local { domain, user: tel.digits().into() },
+            None => Named::Foreign { user: tel.digits().into() },
         },
-        Uri::Other { .. } => Named::Foreign { user: String::new() },
+        Uri::Other { .. } => Named::Foreign { user: "".into() },
     }
 }
 
@@ -145,22 +146,22 @@ pub fn decide(
     uri: &Uri<'_>,
     mut decisions: Vec<Decision>,
 ) -> Result<Plan, Refusal> {
-    let mut found = |step, found: String| decisions.push(Decision { step, found });
     may_reach(station, caller, uri)?;
     let choices = match named(station, uri, Some(caller)) {
         Named::Ourselves => return Err(Refusal::because(404, Rejection::NotFound, "No User In Request-URI")),
-        Named::Local { domain, aor } => {
+        Named::Local { domain, user } => {
+            let aor = Aor::new(&user, &domain.name);
             let located = locate::locate(station, view, now, &aor, domain.recursion);
-            found(Step::Locate, located.words(&aor));
+            decisions.push(located.decision(&aor));
             match located.reachable() {
                 Some(choices) => choices?,
                 None => match route::local(station, &domain.name, &aor, uri) {
                     Some((words, choices)) => {
-                        found(Step::Route, words);
+                        decisions.push(Decision::Routed(words));
                         choices
                     }
                     None => {
-                        found(Step::Route, format!("no route for {aor}"));
+                        decisions.push(Decision::NoRoute { aor: aor.clone() });
                         return Err(locate::nobody(view, &aor));
                     }
                 },
@@ -168,22 +169,24 @@ pub fn decide(
         }
         Named::Foreign { user } => match route::foreign(station, &user, uri) {
             Some((words, choices)) => {
-                found(Step::Route, words);
+                decisions.push(Decision::Routed(words));
                 choices
             }
             None => return Err(Refusal::because(403, Rejection::Relaying, "Relaying To This Domain Is Not Allowed")),
         },
     };
     let choices = fork(choices);
-    found(Step::Fork, format!("{} targets in {} groups", choices.len(), groups(&choices)));
+    decisions.push(Decision::Forked { targets: choices.len(), groups: groups(&choices) });
     Ok(Plan { choices, decisions })
 }
 
 /// Whoever came in by a domain without authentication reaches domains without it; foreign ones only where no domain
 /// asks for it. Else one open domain would open all of them.
 pub fn may_reach(station: &Station, caller: &Caller, uri: &Uri<'_>) -> Result<(), Refusal> {
+    if *caller != Caller::Anyone {
+        return Ok(());
+    }
     let open = match named(station, uri, None) {
-        _ if *caller != Caller::Anyone => true,
         Named::Local { domain, .. } => domain.auth == Auth::None,
         Named::Ourselves => true,
         Named::Foreign { .. } => asks_nobody(station),
@@ -216,7 +219,7 @@ fn same_uri(a: &str, b: &str) -> bool {
 }
 
 fn groups(choices: &[Choice]) -> usize {
-    let mut orders: Vec<u16> = choices.iter().map(|c| c.order).collect();
+    let mut orders: SmallVec<[u16; 8]> = choices.iter().map(|c| c.order).collect();
     orders.sort_unstable();
     orders.dedup();
     orders.len()

@@ -20,7 +20,7 @@ fn station() -> Station {
 
 fn name(uri: &str, caller: &Caller) -> String {
     match named(&station(), &Uri::parse(uri).unwrap(), Some(caller)) {
-        Named::Local { aor, .. } => aor.to_string(),
+        Named::Local { domain, user } => Aor::new(&user, &domain.name).to_string(),
         Named::Ourselves => "us".into(),
         Named::Foreign { user } => format!("foreign {user}"),
     }

@@ -5,9 +5,9 @@
 //! branch twice are kept apart. The `sr` parameter and what we add to a Via are not.
 
 use common::branch::MAGIC;
+use common::fields::Fields;
 use common::sip::{Method, SipMessage, Via};
-use siphasher::sip128::{Hasher128, SipHasher24};
-use std::hash::Hasher;
+use smallvec::SmallVec;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ServerKey(u128);
@@ -29,11 +29,12 @@ impl ServerKey {
 
     fn with_method(key: &[u8; 16], request: &SipMessage, method: &Method) -> Option<ServerKey> {
         let via = request.top_via().ok()?;
-        let mut hash = Fields::new(key, 1);
+        let mut hash = Fields::new(1);
         hash.field(method.as_str().as_bytes());
         hash.field(request.call_id());
         hash.field(&request.cseq().ok()?.number.to_be_bytes());
-        hash.field(via.host.to_ascii_lowercase().as_bytes());
+        let host: SmallVec<[u8; 64]> = via.host.bytes().map(|b| b.to_ascii_lowercase()).collect();
+        hash.field(&host);
         hash.field(&via.port_or_default().to_be_bytes());
         match via.branch().filter(|b| has_magic(b)) {
             Some(branch) => hash.field(branch.as_bytes()),
@@ -43,17 +44,17 @@ impl ServerKey {
                 hash.field(via.raw.as_bytes());
             }
         }
-        Some(ServerKey(hash.finish()))
+        Some(ServerKey(hash.hash128(key)))
     }
 }
 
 impl ClientKey {
     /// Of a request that we send with `branch`.
     pub fn new(key: &[u8; 16], branch: &str, method: &Method) -> ClientKey {
-        let mut hash = Fields::new(key, 2);
+        let mut hash = Fields::new(2);
         hash.field(branch.as_bytes());
         hash.field(method.as_str().as_bytes());
-        ClientKey(hash.finish())
+        ClientKey(hash.hash128(key))
     }
 
     /// Of a response whose top Via is ours.
@@ -65,25 +66,6 @@ impl ClientKey {
 /// RFC 3261 §8.1.1.7; the cookie is compared without case, as peers write it in any.
 fn has_magic(branch: &str) -> bool {
     branch.get(..MAGIC.len()).is_some_and(|head| head.eq_ignore_ascii_case(MAGIC)) && branch.len() > MAGIC.len()
-}
-
-struct Fields(SipHasher24);
-
-impl Fields {
-    fn new(key: &[u8; 16], domain: u8) -> Fields {
-        let mut hasher = SipHasher24::new_with_key(key);
-        hasher.write_u8(domain);
-        Fields(hasher)
-    }
-
-    fn field(&mut self, octets: &[u8]) {
-        self.0.write(&(octets.len() as u32).to_be_bytes());
-        self.0.write(octets);
-    }
-
-    fn finish(self) -> u128 {
-        self.0.finish128().as_u128()
-    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,12 @@ pub struct Aor(Arc<str>);
 impl Aor {
     /// From parts that a URI parser has already unescaped.
     pub fn new(user: &str, domain: &str) -> Aor {
-        Aor(format!("{user}@{}", domain.to_ascii_lowercase()).into())
+        let mut text = String::with_capacity(user.len() + 1 + domain.len());
+        text.push_str(user);
+        text.push('@');
+        text.push_str(domain);
+        text[user.len()..].make_ascii_lowercase();
+        Aor(text.into())
     }
 
     pub fn as_str(&self) -> &str {

@@ -97,6 +97,11 @@ impl<'m> Edit<'m> {
     /// A new line before the first of that name. If there is none: Via first of all, Route, Record-Route and Path
     /// behind the Vias, anything else last.
     pub fn push_front<'n>(&mut self, name: impl Into<HeaderName<'n>>, value: &str) -> &mut Self {
+        self.push_front_of(name, &[value])
+    }
+
+    /// The same, of a value in parts.
+    pub fn push_front_of<'n>(&mut self, name: impl Into<HeaderName<'n>>, value: &[&str]) -> &mut Self {
         let name = name.into();
         let at = self.find(&name).unwrap_or_else(|| match name.id() {
             HeaderId::Via => 0,
@@ -112,7 +117,7 @@ impl<'m> Edit<'m> {
 
     /// A new line behind all others.
     pub fn append<'n>(&mut self, name: impl Into<HeaderName<'n>>, value: &str) -> &mut Self {
-        let line = self.new_line(&name.into(), value);
+        let line = self.new_line(&name.into(), &[value]);
         self.lines.push(line);
         self
     }
@@ -125,7 +130,7 @@ impl<'m> Edit<'m> {
             Line::Kept(index) | Line::Cut { index, .. } => {
                 Line::Cut { index, first: Some(self.text(value)), tail: self.span(index).value().end }
             }
-            Line::New { .. } => self.new_line(&name, value),
+            Line::New { .. } => self.new_line(&name, &[value]),
         };
         self.remove_from(at + 1, &name);
         self
@@ -255,13 +260,15 @@ impl<'m> Edit<'m> {
         start..self.texts.len()
     }
 
-    fn new_line(&mut self, name: &HeaderName<'_>, value: &str) -> Line {
+    fn new_line(&mut self, name: &HeaderName<'_>, value: &[&str]) -> Line {
         let id = name.id();
         let name = match name {
             HeaderName::Id(id) => Name::Known(id.name()),
             HeaderName::Text(text) => Name::Text(self.text(text)),
         };
-        Line::New { id, name, value: self.text(value) }
+        let start = self.texts.len();
+        value.iter().for_each(|part| self.texts.extend_from_slice(part.as_bytes()));
+        Line::New { id, name, value: start..self.texts.len() }
     }
 
     fn name<'s>(&'s self, name: &'s Name) -> &'s [u8] {

@@ -153,7 +153,8 @@ impl HeaderId {
         let mut at = place(name);
         while let Some(number) = TABLE[at].checked_sub(1) {
             let (known, id) = HeaderId::NAMES[usize::from(number)];
-            if name.eq_ignore_ascii_case(known.as_bytes()) {
+            // Mostly it is written as the standard writes it.
+            if name == known.as_bytes() || name.eq_ignore_ascii_case(known.as_bytes()) {
                 return id;
             }
             at = (at + 1) % PLACES;

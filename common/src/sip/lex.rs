@@ -140,15 +140,14 @@ fn before_line_end(buf: &[u8], start: usize, feed: usize) -> usize {
 
 /// Splits `content` of a line at its colon: name (white space before the colon cut) and trimmed value.
 pub(crate) fn name_and_value(buf: &[u8], content: Range<usize>) -> Option<(Range<usize>, Range<usize>)> {
-    let colon = content.start + memchr(b':', &buf[content.clone()])?;
-    let name = content.start..colon;
-    let blank = buf[name.clone()].iter().rev().take_while(|b| matches!(b, b' ' | b'\t')).count();
-    let name = name.start..name.end - blank;
-    if !is_token(&buf[name.clone()]) {
+    let line = &buf[content.clone()];
+    let length = line.iter().position(|b| !is(*b, TOKEN)).filter(|length| *length > 0)?;
+    let blank = line[length..].iter().position(|b| !matches!(b, b' ' | b'\t'))?;
+    let colon = content.start + length + blank;
+    if buf[colon] != b':' {
         return None;
     }
-    let value = trimmed(buf, colon + 1..content.end);
-    Some((name, value))
+    Some((content.start..content.start + length, trimmed(buf, colon + 1..content.end)))
 }
 
 /// The values of a comma list, as trimmed ranges; commas in quoted strings and within `<>` do not count, empty values

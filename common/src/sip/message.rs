@@ -1,11 +1,12 @@
 //! The message: one buffer and an index of offsets. Nothing is copied, nothing is judged; `views` reads typed headers,
 //! `validate` says what a proxy refuses. Made by the node's shell for every datagram, and by the built-in phones.
 
-use super::headers::numbers;
+use super::headers::{numbers, via};
 use super::limits::Excess;
 use super::listeners::{Listeners, TokenSearch};
 use super::start_line::{self, StartLine};
-use super::{CSeq, HeaderId, Limits, Method, ParseError, lex, limits};
+use super::views::as_text;
+use super::{CSeq, HeaderId, Limits, Method, NameAddr, ParseError, Via, lex, limits};
 use bytes::Bytes;
 use std::ops::Range;
 
@@ -68,8 +69,9 @@ pub(super) struct Facts {
     pub(super) addresses_good: bool,
     /// CSeq's number and where its method stands.
     pub(super) cseq: Option<(u32, Range<u32>)>,
-    /// The topmost Via value.
+    /// The topmost Via value, and where its parts stand in it if it can be read.
     pub(super) top_via: Option<Range<u32>>,
+    pub(super) via_parts: Option<via::Parts>,
 }
 
 /// A parsed message. Cheap to clone relative to its size: the octets are shared.
@@ -265,6 +267,7 @@ impl Facts {
             addresses_good: false,
             cseq: None,
             top_via: None,
+            via_parts: None,
         }
     }
 
@@ -290,15 +293,24 @@ impl Facts {
             let start = part.as_ptr() as usize - whole.as_ptr() as usize;
             start as u32..(start + part.len()) as u32
         };
-        let (from, to) = (message.from(), message.to());
-        self.addresses_good = [&from, &to]
-            .iter()
-            .all(|addr| addr.as_ref().is_ok_and(|addr| addr.param("tag").is_none() || addr.tag().is_some()));
-        self.from_tag = from.ok().and_then(|from| from.tag()).map(|tag| within(tag.as_bytes()));
-        self.to_tag = to.ok().and_then(|to| to.tag()).map(|tag| within(tag.as_bytes()));
+        // Whether it can be read, with a tag that is none or not empty; and that tag.
+        let tag_of = |addr: Result<NameAddr<'_>, ParseError>| match addr.map(|addr| addr.param("tag")) {
+            Err(_) => (false, None),
+            Ok(None) => (true, None),
+            Ok(Some(tag)) => {
+                let tag = tag.filter(|tag| !tag.is_empty()).map(|tag| within(tag.as_bytes()));
+                (tag.is_some(), tag)
+            }
+        };
+        let ((from_good, from_tag), (to_good, to_tag)) = (tag_of(message.from()), tag_of(message.to()));
+        self.addresses_good = from_good && to_good;
+        (self.from_tag, self.to_tag) = (from_tag, to_tag);
         self.cseq =
             message.header(HeaderId::CSeq).and_then(CSeq::split).map(|(number, method)| (number, within(method)));
-        self.top_via = message.values(HeaderId::Via).next().map(within);
+        let top_via = message.values(HeaderId::Via).next();
+        self.top_via = top_via.map(within);
+        self.via_parts =
+            top_via.and_then(|via| Some(via::Parts::of(&Via::parse(as_text(HeaderId::Via, via).ok()?).ok()?)));
         self
     }
 }
@@ -306,7 +318,10 @@ impl Facts {
 /// A carriage return that ends no line would be a line end to some other parser: what that one sees as a header we
 /// would have passed as text.
 fn bare_carriage_return(head: &[u8]) -> Result<(), ParseError> {
-    match find_bare_carriage_return(head) {
+    // All octets are looked at without a way out, so that many are looked at at once; where it is, only then.
+    let pairs = head.iter().zip(head.get(1..).unwrap_or_default());
+    let bare = pairs.fold(false, |bare, (one, next)| bare | ((*one == b'\r') & (*next != b'\n')));
+    match (bare || head.last() == Some(&b'\r')).then(|| find_bare_carriage_return(head)).flatten() {
         Some(at) => Err(ParseError::BareCarriageReturn { at }),
         None => Ok(()),
     }

@@ -160,7 +160,12 @@ impl<'a> SipUri<'a> {
     /// Control characters, `%` itself and octets that are no UTF-8 stay escaped, so two names never become one.
     /// `None` without a user.
     pub fn aor(&self) -> Option<Aor> {
-        Some(Aor::new(&canonical_user(self.user?), self.host))
+        Some(Aor::new(&self.user_of_record()?, self.host))
+    }
+
+    /// The user part as an address of record has it.
+    pub fn user_of_record(&self) -> Option<Cow<'a, str>> {
+        self.user.map(canonical_user)
     }
 
     /// `None`: not there. `Some(None)`: there without a value. Values are as written, escapes not undone.

@@ -2,7 +2,7 @@
 
 use super::limits::Excess;
 use super::views::as_text;
-use super::{Fault, HeaderId, Invalid, ParseError, SipMessage, Uri, Via, lex};
+use super::{Fault, HeaderId, Invalid, SipMessage, Uri, Via, lex};
 
 fn bad(reason: impl Into<String>) -> Invalid {
     refused(400, reason)
@@ -26,8 +26,7 @@ impl SipMessage {
             return Err(bad("Missing Call-ID"));
         }
         let cseq = self.cseq().map_err(Invalid::from)?;
-        let mut vias = self.values(HeaderId::Via).map(|via| Via::parse(as_text(HeaderId::Via, via)?));
-        vias.next().unwrap_or(Err(ParseError::Missing(HeaderId::Via))).map_err(Invalid::from)?;
+        self.top_via().map_err(Invalid::from)?;
         let addresses = match self.facts.addresses_good {
             true => None,
             false => {
@@ -49,7 +48,8 @@ impl SipMessage {
             }
             self.check_request_uri()?;
             // Every Via of a request is one that a response must be able to follow.
-            vias.try_for_each(|via| via.map(drop)).map_err(Invalid::from)?;
+            let mut below = self.values(HeaderId::Via).skip(1).map(|via| Via::parse(as_text(HeaderId::Via, via)?));
+            below.try_for_each(|via| via.map(drop)).map_err(Invalid::from)?;
         }
         Ok(())
     }

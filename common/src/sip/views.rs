@@ -31,8 +31,11 @@ impl SipMessage {
     }
 
     pub fn top_via(&self) -> Result<Via<'_>, ParseError> {
-        let top = self.top_via_octets().ok_or(ParseError::Missing(HeaderId::Via))?;
-        Via::parse(as_text(HeaderId::Via, top)?)
+        let top = as_text(HeaderId::Via, self.top_via_octets().ok_or(ParseError::Missing(HeaderId::Via))?)?;
+        match self.facts.via_parts.as_ref().and_then(|parts| parts.via(top)) {
+            Some(via) => Ok(via),
+            None => Via::parse(top),
+        }
     }
 
     /// The whole topmost Via value as received.

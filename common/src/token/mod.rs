@@ -10,12 +10,11 @@ pub mod dialog;
 pub mod path;
 pub mod via;
 
+use crate::fields::Fields;
 use crate::ids::NodeId;
 use crate::keys::KeyRing;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use siphasher::sip::SipHasher24;
-use std::hash::Hasher;
 use subtle::ConstantTimeEq;
 
 const VERSION: u8 = 0x10;
@@ -48,11 +47,10 @@ fn head<'k>(ring: &'k KeyRing<[u8; 16]>, octets: &[u8], call_id: &[u8]) -> Optio
 }
 
 fn node_mac(key: &[u8; 16], form: u8, node: NodeId, call_id: &[u8]) -> [u8; 4] {
-    let mut hasher = SipHasher24::new_with_key(key);
-    hasher.write_u8(form);
-    hasher.write(&node.0.to_be_bytes());
-    hasher.write(call_id);
-    let sum = hasher.finish().to_be_bytes();
+    let mut fields = Fields::new(form);
+    fields.raw(&node.0.to_be_bytes());
+    fields.raw(call_id);
+    let sum = fields.hash64(key).to_be_bytes();
     [sum[0], sum[1], sum[2], sum[3]]
 }
 
@@ -71,13 +69,9 @@ fn encode(octets: &[u8], out: &mut Vec<u8>) {
 
 /// A hash over fields with their lengths.
 fn fields(key: &[u8; 16], domain: u8, parts: &[&[u8]]) -> [u8; 8] {
-    let mut hasher = SipHasher24::new_with_key(key);
-    hasher.write_u8(domain);
-    for part in parts {
-        hasher.write(&(part.len() as u32).to_be_bytes());
-        hasher.write(part);
-    }
-    hasher.finish().to_be_bytes()
+    let mut fields = Fields::new(domain);
+    parts.iter().for_each(|part| fields.field(part));
+    fields.hash64(key).to_be_bytes()
 }
 
 #[cfg(test)]

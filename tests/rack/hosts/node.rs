@@ -307,7 +307,7 @@ impl NodeHost {
                         alive.client.ask(now, 0, ask, key, command, &mut asks);
                     }
                 }
-                Effect::Cdr(cdr) => out.push(Out::Cdr(Box::new(cdr))),
+                Effect::Cdr(cdr) => out.push(Out::Cdr(cdr)),
                 Effect::Dns { ask, question } => out.push(Out::Dns { ask, question }),
                 Effect::Journal(_) => {}
             }

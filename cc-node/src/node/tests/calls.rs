@@ -11,7 +11,7 @@ fn invite_200_ack_bye_with_one_cdr() {
     let What::Accepted(accepted) = b.record(said[0].after) else { panic!("not accepted: {:?}", b.records) };
     assert_eq!(said[0].after, said[1].after);
     assert_eq!(accepted.targets[0].branch, said[1].branch(), "the branch is in the record");
-    let steps: Vec<&str> = accepted.decisions.iter().map(|d| d.step.name()).collect();
+    let steps: Vec<&str> = accepted.decisions.iter().map(|d| d.step().name()).collect();
     assert_eq!(steps, ["identify", "admit", "locate", "fork"]);
 
     let forwarded = said[1].clone();

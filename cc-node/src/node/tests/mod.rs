@@ -268,7 +268,7 @@ impl Bench {
                 }
                 Effect::Cdr(cdr) => {
                     assert!(self.lossy || matches!(self.records.last().unwrap().what, What::Ended { .. }));
-                    self.cdrs.push(cdr);
+                    self.cdrs.push(*cdr);
                 }
                 ask @ (Effect::Location { .. } | Effect::Dns { .. }) => self.asks.push(ask),
             }

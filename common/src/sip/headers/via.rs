@@ -4,6 +4,7 @@ use crate::sip::params::{self, Params};
 use crate::sip::{HeaderId, ParseError, lex, uri};
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 
 /// One Via value. White space around `/`, `:` and `;` is allowed, as the grammar has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +17,39 @@ pub struct Via<'a> {
     pub host: &'a str,
     pub port: Option<u16>,
     pub params: Params<'a>,
+}
+
+/// Where the parts of a Via stand in it: read once, looked at often.
+#[derive(Clone, Debug)]
+pub(in crate::sip) struct Parts {
+    transport: Range<u32>,
+    host: Range<u32>,
+    port: Option<u16>,
+    params: Range<u32>,
+}
+
+impl Parts {
+    pub(in crate::sip) fn of(via: &Via<'_>) -> Parts {
+        let within = |part: &str| {
+            // Every part is borrowed from `raw`, but for the parameters of one that has none.
+            let start = (part.as_ptr() as usize).wrapping_sub(via.raw.as_ptr() as usize);
+            let start = if part.is_empty() { 0 } else { start };
+            start as u32..(start + part.len()) as u32
+        };
+        Parts {
+            transport: within(via.transport),
+            host: within(via.host),
+            port: via.port,
+            params: within(via.params.as_str()),
+        }
+    }
+
+    /// The Via again that they were taken from.
+    pub(in crate::sip) fn via<'a>(&self, raw: &'a str) -> Option<Via<'a>> {
+        let part = |range: &Range<u32>| raw.get(range.start as usize..range.end as usize);
+        let (transport, host) = (part(&self.transport)?, part(&self.host)?);
+        Some(Via { raw, transport, host, port: self.port, params: Params::of(part(&self.params)?) })
+    }
 }
 
 fn wrong(why: &'static str) -> ParseError {

@@ -14,7 +14,8 @@ pub enum State {
 
 pub struct Client {
     state: State,
-    request: Outgoing,
+    /// Until a final response has come.
+    request: Option<Outgoing>,
     /// Timer E's interval.
     interval: Duration,
     reliable: bool,
@@ -27,7 +28,7 @@ impl Client {
             out.push(Step::Set(Timer::E, timing.t1));
         }
         out.push(Step::Set(Timer::F, timing.whole()));
-        Client { state: State::Trying, request, interval: timing.t1, reliable }
+        Client { state: State::Trying, request: Some(request), interval: timing.t1, reliable }
     }
 
     pub fn state(&self) -> State {
@@ -43,6 +44,7 @@ impl Client {
             }
             (State::Trying | State::Proceeding, _) => {
                 self.state = State::Completed;
+                self.request = None;
                 let linger = if self.reliable { Duration::ZERO } else { timing.t4 };
                 out.extend([Step::Clear(Timer::E), Step::Clear(Timer::F), Step::Set(Timer::K, linger)]);
                 true
@@ -56,7 +58,8 @@ impl Client {
             (State::Trying | State::Proceeding, Timer::E) => {
                 let doubled = (self.interval * 2).min(timing.t2);
                 self.interval = if self.state == State::Trying { doubled } else { timing.t2 };
-                out.extend([Step::Send(self.request.clone()), Step::Set(Timer::E, self.interval)]);
+                out.extend(self.request.clone().map(Step::Send));
+                out.push(Step::Set(Timer::E, self.interval));
             }
             (State::Trying | State::Proceeding, Timer::F) => {
                 self.state = State::Terminated;

@@ -18,7 +18,8 @@ pub enum State {
 
 pub struct InviteClient {
     state: State,
-    request: Outgoing,
+    /// Until a final response has come: it lingers for long, and is large.
+    request: Option<Outgoing>,
     /// For the final response that came, to be repeated with each of its repeats.
     ack: Option<Outgoing>,
     /// Timer A's next interval.
@@ -33,16 +34,16 @@ impl InviteClient {
             out.push(Step::Set(Timer::A, timing.t1));
         }
         out.push(Step::Set(Timer::B, timing.whole()));
-        InviteClient { state: State::Calling, request, ack: None, interval: timing.t1, reliable }
+        InviteClient { state: State::Calling, request: Some(request), ack: None, interval: timing.t1, reliable }
     }
 
     pub fn state(&self) -> State {
         self.state
     }
 
-    /// As it was sent.
-    pub fn request(&self) -> &Outgoing {
-        &self.request
+    /// As it was sent; `None` once it has been answered for good.
+    pub fn request(&self) -> Option<&Outgoing> {
+        self.request.as_ref()
     }
 
     /// The transaction user waits no longer (§9.1: no final response came after a CANCEL).
@@ -69,12 +70,14 @@ impl InviteClient {
             (State::Proceeding, 100..=199) => true,
             (State::Calling | State::Proceeding, 200..=299) => {
                 self.state = State::Accepted;
+                self.request = None;
                 out.extend([Step::Clear(Timer::A), Step::Clear(Timer::B), Step::Set(Timer::M, timing.whole())]);
                 true
             }
             (State::Accepted, 200..=299) => true,
             (State::Calling | State::Proceeding, _) => {
                 self.state = State::Completed;
+                self.request = None;
                 self.ack = ack;
                 out.extend([Step::Clear(Timer::A), Step::Clear(Timer::B)]);
                 out.extend(self.ack.clone().map(Step::Send));
@@ -99,7 +102,8 @@ impl InviteClient {
         match (self.state, timer) {
             (State::Calling, Timer::A) => {
                 self.interval *= 2;
-                out.extend([Step::Send(self.request.clone()), Step::Set(Timer::A, self.interval)]);
+                out.extend(self.request.clone().map(Step::Send));
+                out.push(Step::Set(Timer::A, self.interval));
             }
             (State::Calling, Timer::B) => {
                 self.give_up(timing, out);

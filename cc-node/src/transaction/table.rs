@@ -229,11 +229,11 @@ impl Table {
         }
     }
 
-    /// The INVITE of this transaction as it was sent, and where.
+    /// The INVITE of this transaction as it was sent, and where, as long as no final response has come.
     pub fn sent_invite(&self, id: ClientId) -> Option<(&Outgoing, Subject)> {
         let entry = self.client(id)?;
         match &entry.machine {
-            ClientMachine::Invite(machine) => Some((machine.request(), entry.subject)),
+            ClientMachine::Invite(machine) => Some((machine.request()?, entry.subject)),
             ClientMachine::Other(_) => None,
         }
     }

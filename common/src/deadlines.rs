@@ -1,9 +1,9 @@
 //! Deadlines as data: what is due, and when. A core keeps one and hands out the earliest as its `next_due`.
 //!
 //! Deterministic: what is due at the same moment comes out in the order of insertion. Most deadlines of a SIP node are
-//! far (a transaction lingers for 32 s) or cancelled soon (an answer comes), and there are many: so they wait unsorted,
-//! a heap of places for each [`SPAN`] of time, and only the earliest of those heaps is in order. Inserting costs O(1), and
-//! O(log n) in the n deadlines of the earliest span only; cancelling is O(1), and the place is dropped when it surfaces.
+//! far (a transaction lingers for 32 s) or cancelled soon (an answer comes), and there are many: so they wait unsorted by
+//! [`SPAN`]s of time, and only what has come near is in order. Inserting costs O(1), expiring O(log n) in the n deadlines
+//! of a span; cancelling is O(1), and the place is dropped when its span comes.
 
 use crate::time::Time;
 use slab::Slab;
@@ -12,6 +12,8 @@ use std::collections::{BTreeMap, BinaryHeap};
 
 /// Length of a span: 2^17 µs, 131 ms.
 const SPAN: u32 = 17;
+/// In a span with so few places the earliest is looked for before the span comes.
+const FEW: usize = 4;
 
 /// Names one deadline until it expires or is cancelled; a stale one names nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,12 +26,12 @@ pub struct Handle {
 type Place = Reverse<(Time, u64, usize)>;
 
 pub struct Deadlines<K> {
-    /// All of span `at`, none earlier anywhere. Its top is live, and it is empty only if there are no deadlines at all.
-    first: BinaryHeap<Place>,
+    /// All of the spans up to `at`. Its top is live.
+    near: BinaryHeap<Place>,
     at: u64,
     /// Those of later spans, in no order.
-    later: BTreeMap<u64, Vec<Place>>,
-    /// Places in `later`, cancelled ones too.
+    far: BTreeMap<u64, Vec<Place>>,
+    /// Places in `far`, cancelled ones too.
     waiting: usize,
     entries: Slab<(u64, K)>,
     sequence: u64,
@@ -44,9 +46,9 @@ impl<K> Default for Deadlines<K> {
 impl<K> Deadlines<K> {
     pub fn new() -> Deadlines<K> {
         Deadlines {
-            first: BinaryHeap::new(),
+            near: BinaryHeap::new(),
             at: 0,
-            later: BTreeMap::new(),
+            far: BTreeMap::new(),
             waiting: 0,
             entries: Slab::new(),
             sequence: 0,
@@ -65,19 +67,11 @@ impl<K> Deadlines<K> {
         self.sequence += 1;
         let index = self.entries.insert((self.sequence, key));
         let (place, span) = (Reverse((at, self.sequence, index)), at.0 >> SPAN);
-        if self.first.is_empty() {
-            self.at = span;
-        } else if span < self.at {
-            let set_back = std::mem::take(&mut self.first).into_vec();
-            self.waiting += set_back.len();
-            self.later.insert(self.at, set_back);
-            self.at = span;
-        }
-        if span == self.at {
-            self.first.push(place);
+        if span <= self.at {
+            self.near.push(place);
         } else {
+            self.far.entry(span).or_default().push(place);
             self.waiting += 1;
-            self.later.entry(span).or_default().push(place);
         }
         Handle { index, sequence: self.sequence }
     }
@@ -88,8 +82,8 @@ impl<K> Deadlines<K> {
             return None;
         }
         let (_, key) = self.entries.remove(handle.index);
-        // Cancelled places must not outgrow the live ones, nor hide the earliest deadline.
-        let places = self.first.len() + self.waiting;
+        // Cancelled places must not outgrow the live ones.
+        let places = self.near.len() + self.waiting;
         if places > 64 && places > 4 * self.entries.len() {
             self.sweep();
         }
@@ -97,47 +91,62 @@ impl<K> Deadlines<K> {
         Some(key)
     }
 
+    /// No deadline comes before it: the earliest one, or, where there are many places in the next span, where that begins.
     pub fn next_due(&self) -> Option<Time> {
-        self.first.peek().map(|Reverse((at, _, _))| *at)
+        if let Some(Reverse((at, _, _))) = self.near.peek() {
+            return Some(*at);
+        }
+        if self.is_empty() {
+            return None;
+        }
+        self.far.iter().find_map(|(span, places)| match places.len() {
+            0..=FEW => places.iter().filter(|place| is_live(&self.entries, place)).map(|place| place.0.0).min(),
+            _ => Some(Time(span << SPAN)),
+        })
     }
 
     /// Takes one deadline that has come by `now`; call it until there is none.
     pub fn expire(&mut self, now: Time) -> Option<K> {
-        if self.next_due()? > now {
+        while self.near.is_empty() && self.next_span_has_come(now) {
+            self.draw_near();
+        }
+        if self.near.peek()?.0.0 > now {
             return None;
         }
-        let Reverse((_, _, index)) = self.first.pop()?;
+        let Reverse((_, _, index)) = self.near.pop()?;
         let (_, key) = self.entries.remove(index);
         self.drop_cancelled();
         Some(key)
     }
 
-    /// Keeps the top of the first heap live; where none is left in it, the next span's places become the first heap.
+    fn next_span_has_come(&self, now: Time) -> bool {
+        self.far.keys().next().is_some_and(|span| *span <= now.0 >> SPAN)
+    }
+
+    fn draw_near(&mut self) {
+        let Some((span, mut places)) = self.far.pop_first() else { return };
+        self.waiting -= places.len();
+        places.retain(|place| is_live(&self.entries, place));
+        self.at = span;
+        self.near = places.into();
+    }
+
+    /// Keeps the top of the heap live.
     fn drop_cancelled(&mut self) {
-        loop {
-            while let Some(place) = self.first.peek() {
-                if is_live(&self.entries, place) {
-                    return;
-                }
-                self.first.pop();
-            }
-            let Some((span, mut places)) = self.later.pop_first() else { return };
-            self.waiting -= places.len();
-            places.retain(|place| is_live(&self.entries, place));
-            self.at = span;
-            self.first = places.into();
+        while self.near.peek().is_some_and(|place| !is_live(&self.entries, place)) {
+            self.near.pop();
         }
     }
 
     fn sweep(&mut self) {
         let entries = &self.entries;
-        self.first.retain(|place| is_live(entries, place));
-        self.later.retain(|_, places| {
+        self.near.retain(|place| is_live(entries, place));
+        self.far.retain(|_, places| {
             places.retain(|place| is_live(entries, place));
             places.shrink_to(2 * places.len());
             !places.is_empty()
         });
-        self.waiting = self.later.values().map(Vec::len).sum();
+        self.waiting = self.far.values().map(Vec::len).sum();
     }
 }
 
@@ -186,7 +195,7 @@ mod tests {
                 let handle = d.insert(Time(1_000_000 + round * step), round);
                 d.cancel(handle);
             }
-            assert!(d.is_empty() && d.first.len() + d.waiting <= 64 && d.later.len() <= 64);
+            assert!(d.is_empty() && d.near.len() + d.waiting <= 64 && d.far.len() <= 64);
         }
     }
 
@@ -232,7 +241,8 @@ mod tests {
                         prop_assert!(sorted.keys().next().is_none_or(|(at, _)| *at > Time(*now)));
                     }
                 }
-                prop_assert_eq!(d.next_due(), sorted.keys().next().map(|(at, _)| *at));
+                let (due, first) = (d.next_due(), sorted.keys().next().map(|(at, _)| *at));
+                prop_assert!(due <= first && due.is_some() == first.is_some(), "{due:?}, not {first:?}");
                 prop_assert_eq!(d.len(), sorted.len());
             }
         }

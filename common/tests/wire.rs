@@ -124,19 +124,13 @@ fn a_stopped() -> Message {
 
 /// Inbound over IPv4, nothing optional.
 fn header_4() -> ProxyHeader {
-    ProxyHeader {
-        source: "198.51.100.9:40000".parse().unwrap(),
-        destination: "192.0.2.1:5060".parse().unwrap(),
-        sender: NodeId(0),
-        boot: BootId(3),
-        epoch: Epoch(5),
-        listener: ListenerId(1),
-        transport: Transport::Udp,
-        connection: 0,
-        visited: Default::default(),
-        question: None,
-        direction: Direction::Ingress,
-    }
+    ProxyHeader::ingress(
+        "198.51.100.9:40000".parse().unwrap(),
+        "192.0.2.1:5060".parse().unwrap(),
+        ListenerId(1),
+        BootId(3),
+        Epoch(5),
+    )
 }
 
 /// Outbound over IPv6 and TLS, every TLV there.

@@ -2,7 +2,7 @@
 #![allow(unsafe_code, clippy::unwrap_used)]
 
 use common::config::Rack;
-use common::ids::{BootId, Epoch, ListenerId, NodeId, Plane, Transport};
+use common::ids::{BootId, Epoch, ListenerId, NodeId, Plane};
 use common::keys::{Keys, RackKey};
 use common::placement::{Inputs, Member, Placement, Policy};
 use common::token;
@@ -98,17 +98,9 @@ fn the_packet_path_allocates_nothing() {
     assert_eq!(forwarded, 8);
 
     let header = ProxyHeader {
-        source: gate.listeners[0],
-        destination: phone,
         sender: NodeId(2),
-        boot: BootId(7),
-        epoch: Epoch(3),
-        listener: ListenerId(0),
-        transport: Transport::Udp,
-        connection: 0,
-        visited: Default::default(),
-        question: None,
         direction: Direction::Egress,
+        ..ProxyHeader::ingress(gate.listeners[0], phone, ListenerId(0), BootId(7), Epoch(3))
     };
     let mut bytes = [0; proxy::MAX];
     let (key_id, key) = gate.keys.plane.current();

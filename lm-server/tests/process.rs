@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 use common::config::Rack;
-use common::ids::{BootId, Epoch, HistoryId, Level, ListenerId, NodeId, Plane, Transport};
+use common::ids::{BootId, Epoch, HistoryId, Level, ListenerId, NodeId, Plane};
 use common::keys::{Keys, RackKey};
 use common::wire::control::Report;
 use common::wire::frame::{self, Message};
@@ -209,17 +209,9 @@ fn invite(call_id: &str, phone: &UdpSocket) -> Vec<u8> {
 /// What node 1 sends outwards through the load manager.
 fn outwards(stage: &Stage, node: &Node, boot: u64, to: SocketAddr, message: &[u8]) {
     let header = ProxyHeader {
-        source: stage.vip(),
-        destination: to,
         sender: NodeId(1),
-        boot: BootId(boot),
-        epoch: Epoch(node.epoch.load(Ordering::Relaxed)),
-        listener: ListenerId(0),
-        transport: Transport::Udp,
-        connection: 0,
-        visited: Default::default(),
-        question: None,
         direction: Direction::Egress,
+        ..ProxyHeader::ingress(stage.vip(), to, ListenerId(0), BootId(boot), Epoch(node.epoch.load(Ordering::Relaxed)))
     };
     let mut bytes = [0; proxy::MAX];
     let (id, key) = stage.keys.plane.current();

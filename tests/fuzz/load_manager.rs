@@ -169,17 +169,16 @@ impl Stage {
     /// From a node: signed by it, or not, or with an octet changed on its way.
     fn hear_inside(&self, choices: &mut Choices<'_>) {
         let header = ProxyHeader {
-            source: "127.0.0.1:5060".parse().unwrap(),
-            destination: choices.pick(&[OUTSIDE, "0.0.0.0:1", "10.0.0.1:0", "[::1]:5060"]).parse().unwrap(),
             sender: NodeId(1 + choices.below(4) as u16),
-            boot: BootId(choices.pick(&[100, 101])),
-            epoch: Epoch(choices.pick(&[0, self.epoch.0, u64::MAX])),
-            listener: ListenerId(choices.pick(&[0, 1, 255])),
             transport: choices.pick(&[Transport::Udp, Transport::Tls]),
-            connection: 0,
-            visited: Default::default(),
-            question: None,
             direction: choices.pick(&[Direction::Egress, Direction::Egress, Direction::Ingress]),
+            ..ProxyHeader::ingress(
+                "127.0.0.1:5060".parse().unwrap(),
+                choices.pick(&[OUTSIDE, "0.0.0.0:1", "10.0.0.1:0", "[::1]:5060"]).parse().unwrap(),
+                ListenerId(choices.pick(&[0, 1, 255])),
+                BootId(choices.pick(&[100, 101])),
+                Epoch(choices.pick(&[0, self.epoch.0, u64::MAX])),
+            )
         };
         let (id, key) = KEYS.plane.current();
         let mut written = [0; MAX];

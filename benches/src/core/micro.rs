@@ -7,7 +7,7 @@ use common::ids::{BootId, Epoch, ListenerId, NodeId, Transport};
 use common::keys::{Keys, RackKey};
 use common::sip::{Edit, HeaderId, Limits, ListenerName, Listeners, Reply, SipMessage, scan};
 use common::token::{self, dialog::DialogToken};
-use common::wire::proxy::{Direction, MAX, ProxyHeader};
+use common::wire::proxy::{MAX, ProxyHeader};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -137,19 +137,13 @@ fn marks(keys: &Keys) -> Vec<Piece> {
 }
 
 fn headers(keys: &Keys) -> Piece {
-    let header = ProxyHeader {
-        source: std::net::SocketAddr::from(([198, 51, 100, 7], 5061)),
-        destination: std::net::SocketAddr::from(([192, 0, 2, 1], 5060)),
-        sender: NodeId(0),
-        boot: BootId(1),
-        epoch: Epoch(1),
-        listener: ListenerId(0),
-        transport: Transport::Udp,
-        connection: 0,
-        visited: Default::default(),
-        question: None,
-        direction: Direction::Ingress,
-    };
+    let header = ProxyHeader::ingress(
+        std::net::SocketAddr::from(([198, 51, 100, 7], 5061)),
+        std::net::SocketAddr::from(([192, 0, 2, 1], 5060)),
+        ListenerId(0),
+        BootId(1),
+        Epoch(1),
+    );
     let (id, key) = keys.plane.current();
     let mut out = [0; MAX];
     piece("PROXY header, written and read", || {

@@ -55,7 +55,7 @@ impl Doorman {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use common::ids::{BootId, Epoch, ListenerId, Transport};
+    use common::ids::{BootId, Epoch, ListenerId};
     use common::keys::RackKey;
     use common::wire::proxy::MAX;
 
@@ -67,17 +67,15 @@ mod tests {
 
     fn datagram(keys: &Keys, sender: u16, direction: Direction) -> Vec<u8> {
         let header = ProxyHeader {
-            source: "198.51.100.9:1024".parse().unwrap(),
-            destination: "127.0.0.1:5060".parse().unwrap(),
             sender: NodeId(sender),
-            boot: BootId(1),
-            epoch: Epoch(1),
-            listener: ListenerId(0),
-            transport: Transport::Udp,
-            connection: 0,
-            visited: Default::default(),
-            question: None,
             direction,
+            ..ProxyHeader::ingress(
+                "198.51.100.9:1024".parse().unwrap(),
+                "127.0.0.1:5060".parse().unwrap(),
+                ListenerId(0),
+                BootId(1),
+                Epoch(1),
+            )
         };
         let (id, key) = keys.plane.current();
         let mut out = [0; MAX];

@@ -58,17 +58,10 @@ impl Egress {
             return;
         };
         let header = ProxyHeader {
-            source,
-            destination: to,
             sender: self.shared.id,
-            boot: self.shared.boot,
-            epoch,
-            listener,
             transport,
-            connection: 0,
-            visited: Default::default(),
-            question: None,
             direction: Direction::Egress,
+            ..ProxyHeader::ingress(source, to, listener, self.shared.boot, epoch)
         };
         let (key_id, key) = self.shared.keys.plane.current();
         let mut head = [0u8; MAX];

@@ -7,7 +7,7 @@ use crate::io::egress::Egress;
 use crate::location::Writer;
 use crate::station::NodeSetup;
 use common::config::{Auth, Provisioning, Rack};
-use common::ids::{BootId, Epoch, Level, ListenerId, NodeId, Transport};
+use common::ids::{BootId, Epoch, Level, ListenerId, NodeId};
 use common::io::udp;
 use common::keys::{Keys, RackKey};
 use common::location::{Command, LogTime, Outcome};
@@ -73,19 +73,13 @@ fn rig(name: &str) -> Rig {
 
 impl Rig {
     fn arrives(&self, message: &str, call_id: &str) {
-        let header = ProxyHeader {
-            source: PHONE.parse().unwrap(),
-            destination: "127.0.0.1:5060".parse().unwrap(),
-            sender: NodeId(0),
-            boot: BootId(1),
-            epoch: Epoch(1),
-            listener: ListenerId(0),
-            transport: Transport::Udp,
-            connection: 0,
-            visited: Default::default(),
-            question: None,
-            direction: Direction::Ingress,
-        };
+        let header = ProxyHeader::ingress(
+            PHONE.parse().unwrap(),
+            "127.0.0.1:5060".parse().unwrap(),
+            ListenerId(0),
+            BootId(1),
+            Epoch(1),
+        );
         let (id, key) = self.keys.plane.current();
         let mut head = [0; MAX];
         let length = header.write(key, id, call_id.as_bytes(), &mut head);

@@ -4,12 +4,11 @@
 use super::*;
 use crate::location::{LocalView, Writer};
 use bytes::Bytes;
-use common::ids::{BootId, Epoch, Level, ListenerId, NodeId, Transport};
+use common::ids::{BootId, Epoch, Level, ListenerId};
 use common::keys::{Keys, RackKey};
 use common::location::{Binding, Bindings, Change, Entry, LogTime, Record, Subscriber};
 use common::placement::Placement;
 use common::sip::Limits;
-use common::wire::proxy::Direction;
 
 fn rack() -> Rack {
     Rack::one_machine_default(3).expand()
@@ -45,19 +44,13 @@ fn view() -> LocalView {
 }
 
 fn source() -> ProxyHeader {
-    ProxyHeader {
-        source: "198.51.100.9:1024".parse().unwrap(),
-        destination: "127.0.0.1:5060".parse().unwrap(),
-        sender: NodeId(0),
-        boot: BootId(1),
-        epoch: Epoch(1),
-        listener: ListenerId(2),
-        transport: Transport::Udp,
-        connection: 0,
-        visited: Default::default(),
-        question: None,
-        direction: Direction::Ingress,
-    }
+    ProxyHeader::ingress(
+        "198.51.100.9:1024".parse().unwrap(),
+        "127.0.0.1:5060".parse().unwrap(),
+        ListenerId(2),
+        BootId(1),
+        Epoch(1),
+    )
 }
 
 fn register(headers: &str) -> SipMessage {

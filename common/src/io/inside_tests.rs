@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::ids::{BootId, Epoch, ListenerId, NodeId, Transport};
+use crate::ids::{BootId, Epoch, ListenerId, NodeId};
 use crate::io::udp::{Receiver, bind, take_several_as_one};
 use crate::wire::proxy::{Direction, MAX, ProxyHeader};
 use std::os::fd::AsRawFd;
@@ -20,17 +20,15 @@ fn keys() -> KeyRing<[u8; 32]> {
 
 fn header() -> ProxyHeader {
     ProxyHeader {
-        source: "192.0.2.7:5060".parse().unwrap(),
-        destination: "192.0.2.1:5060".parse().unwrap(),
         sender: NodeId(1),
-        boot: BootId(3),
-        epoch: Epoch(5),
-        listener: ListenerId(0),
-        transport: Transport::Udp,
-        connection: 0,
-        visited: Default::default(),
-        question: None,
         direction: Direction::Egress,
+        ..ProxyHeader::ingress(
+            "192.0.2.7:5060".parse().unwrap(),
+            "192.0.2.1:5060".parse().unwrap(),
+            ListenerId(0),
+            BootId(3),
+            Epoch(5),
+        )
     }
 }
 

@@ -99,6 +99,29 @@ pub enum ProxyError {
 }
 
 impl ProxyHeader {
+    /// What an incarnation of a load manager writes before a datagram that came in at a listener.
+    pub fn ingress(
+        source: SocketAddr,
+        destination: SocketAddr,
+        listener: ListenerId,
+        boot: BootId,
+        epoch: Epoch,
+    ) -> ProxyHeader {
+        ProxyHeader {
+            source,
+            destination,
+            sender: NodeId(0),
+            boot,
+            epoch,
+            listener,
+            transport: Transport::Udp,
+            connection: 0,
+            visited: SmallVec::new(),
+            question: None,
+            direction: Direction::Ingress,
+        }
+    }
+
     /// Writes the header for a message with this Call-ID; its length. No allocation. `key` is the plane key with this id.
     /// Addresses of different families become IPv6 (IPv4-mapped).
     pub fn write(&self, key: &[u8; 32], key_id: u8, call_id: &[u8], out: &mut [u8; MAX]) -> usize {

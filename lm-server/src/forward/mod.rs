@@ -18,12 +18,12 @@ pub use stateless::{too_large, unavailable};
 use crate::table::Table;
 use common::call_hash::CallHash;
 use common::config::Rack;
-use common::ids::{BootId, ListenerId, NodeId, Plane, Transport};
+use common::ids::{BootId, ListenerId, NodeId, Plane};
 use common::keys::Keys;
 use common::sip::stun::RESPONSE_MAX;
 use common::sip::{ListenerName, Listeners, MethodKind, Scan, ScanError, Scanned, Start, scan};
 use common::token;
-use common::wire::proxy::{self, Direction, ProxyHeader};
+use common::wire::proxy::{self, ProxyHeader};
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
@@ -144,19 +144,7 @@ pub fn ingress(
             Start::Request(_) => Verdict::Unavailable,
         };
     };
-    let header = ProxyHeader {
-        source,
-        destination,
-        sender: NodeId(0),
-        boot: gate.boot,
-        epoch: table.epoch(),
-        listener,
-        transport: Transport::Udp,
-        connection: 0,
-        visited: Default::default(),
-        question: None,
-        direction: Direction::Ingress,
-    };
+    let header = ProxyHeader::ingress(source, destination, listener, gate.boot, table.epoch());
     let (key_id, key) = gate.keys.plane.current();
     scratch.call_id = match scanned.call_id {
         // A request without one, which its node answers 400.

@@ -3,10 +3,11 @@
 
 use super::*;
 use crate::table::{Reach, Standing};
-use common::ids::Epoch;
+use common::ids::{Epoch, Transport};
 use common::keys::RackKey;
 use common::placement::{Inputs, Member, Placement, Policy};
 use common::sip::SipMessage;
+use common::wire::proxy::Direction;
 use proptest::prelude::*;
 
 const PHONE: &str = "198.51.100.7:40000";
@@ -202,17 +203,9 @@ fn what_is_too_long_is_told_513_in_no_more_octets() {
 /// What node 2 sends, under `change`.
 fn sent(gate: &Gate, change: impl Fn(&mut ProxyHeader)) -> Vec<u8> {
     let mut header = ProxyHeader {
-        source: gate.listeners[0],
-        destination: PHONE.parse().unwrap(),
         sender: NodeId(2),
-        boot: BootId(70),
-        epoch: Epoch(9),
-        listener: ListenerId(0),
-        transport: Transport::Udp,
-        connection: 0,
-        visited: Default::default(),
-        question: None,
         direction: Direction::Egress,
+        ..ProxyHeader::ingress(gate.listeners[0], PHONE.parse().unwrap(), ListenerId(0), BootId(70), Epoch(9))
     };
     change(&mut header);
     let mut bytes = [0; proxy::MAX];

@@ -6,12 +6,12 @@ use super::watch::Watch;
 use cc_node::effect::{AskId, Effect, Input, View};
 use cc_node::node::{Node, NodeSetup};
 use common::config::Rack;
-use common::ids::{BootId, Epoch, Level, ListenerId, NodeId, Transport};
+use common::ids::{BootId, Epoch, Level, ListenerId, NodeId};
 use common::keys::{Keys, RackKey};
 use common::location::{Aor, Binding, Bindings, LogTime, Subscriber};
 use common::placement::Placement;
 use common::time::{Duration, Time, WallMillis};
-use common::wire::proxy::{Direction, ProxyHeader};
+use common::wire::proxy::ProxyHeader;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
@@ -187,17 +187,5 @@ impl Bench {
 }
 
 fn header(source: SocketAddr) -> ProxyHeader {
-    ProxyHeader {
-        source,
-        destination: VIP.parse().unwrap(),
-        sender: NodeId(0),
-        boot: BootId(1),
-        epoch: Epoch(1),
-        listener: ListenerId(0),
-        transport: Transport::Udp,
-        connection: 0,
-        visited: Default::default(),
-        question: None,
-        direction: Direction::Ingress,
-    }
+    ProxyHeader::ingress(source, VIP.parse().unwrap(), ListenerId(0), BootId(1), Epoch(1))
 }

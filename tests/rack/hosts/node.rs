@@ -320,17 +320,10 @@ impl NodeHost {
     fn egress(&self, way: Way<'_>, message: &Bytes) -> Option<Bytes> {
         let source = self.rack.listeners.get(usize::from(way.listener.0))?.socket_address();
         let header = ProxyHeader {
-            source,
-            destination: way.to,
             sender: self.config.id,
-            boot: way.boot,
-            epoch: way.placement.epoch(),
-            listener: way.listener,
             transport: way.transport,
-            connection: 0,
-            visited: Default::default(),
-            question: None,
             direction: Direction::Egress,
+            ..ProxyHeader::ingress(source, way.to, way.listener, way.boot, way.placement.epoch())
         };
         let mut head = [0; proxy::MAX];
         let (id, key) = self.keys.plane.current();

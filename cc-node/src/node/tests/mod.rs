@@ -22,12 +22,11 @@ use crate::effect::{Cdr, RecordNo};
 use crate::record::{Record, What};
 use crate::stats::DropReason;
 use common::config::Rack;
-use common::ids::{BootId, Epoch, Level, ListenerId, NodeId, Transport};
+use common::ids::{BootId, Epoch, Level, ListenerId, NodeId};
 use common::keys::{Keys, RackKey};
 use common::location::{Aor, Binding, Bindings, LogTime, Subscriber};
 use common::placement::Placement;
 use common::time::Duration;
-use common::wire::proxy::Direction;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -166,6 +165,10 @@ fn bench_of(rack: &str) -> Bench {
 
 impl Bench {
     pub fn register(&mut self, aor: &str, contacts: &[(&str, &str, u16)]) {
+        self.register_by(aor, contacts, &[]);
+    }
+
+    pub fn register_by(&mut self, aor: &str, contacts: &[(&str, &str, u16)], path: &[&str]) {
         let (user, domain) = aor.split_once('@').unwrap();
         let aor = Aor::new(user, domain);
         let binding = |(contact, received, q): &(&str, &str, u16)| Binding {
@@ -174,7 +177,7 @@ impl Bench {
             expires_at: LogTime(3_600_000),
             received: received.parse().unwrap(),
             listener: ListenerId(0),
-            path: vec![],
+            path: path.iter().map(|value| value.to_string()).collect(),
             instance: String::new(),
             user_agent: String::new(),
             version: Level(1),
@@ -282,19 +285,7 @@ impl Bench {
 }
 
 fn header(source: SocketAddr) -> ProxyHeader {
-    ProxyHeader {
-        source,
-        destination: VIP.parse().unwrap(),
-        sender: NodeId(0),
-        boot: BootId(1),
-        epoch: Epoch(1),
-        listener: ListenerId(0),
-        transport: Transport::Udp,
-        connection: 0,
-        visited: Default::default(),
-        question: None,
-        direction: Direction::Ingress,
-    }
+    ProxyHeader::ingress(source, VIP.parse().unwrap(), ListenerId(0), BootId(1), Epoch(1))
 }
 
 /// `what` and address of each, as `180 → 10.0.0.1:5060`.

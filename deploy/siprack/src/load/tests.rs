@@ -7,12 +7,12 @@ use super::*;
 use cc_node::effect::{Effect, Input};
 use cc_node::node::{Node, NodeSetup, View};
 use common::config::Rack;
-use common::ids::{BootId, Epoch, Level, ListenerId, NodeId, Transport};
+use common::ids::{BootId, Epoch, Level, ListenerId, NodeId};
 use common::keys::{Keys, RackKey};
 use common::location::{Aor, Binding, Bindings, LogTime, Subscriber};
 use common::placement::Placement;
 use common::time::{Duration, Time, WallMillis};
-use common::wire::proxy::{Direction, ProxyHeader};
+use common::wire::proxy::ProxyHeader;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -177,19 +177,7 @@ impl World {
 }
 
 fn header(source: SocketAddr) -> ProxyHeader {
-    ProxyHeader {
-        source,
-        destination: address(VIP),
-        sender: NodeId(0),
-        boot: BootId(1),
-        epoch: Epoch(1),
-        listener: ListenerId(0),
-        transport: Transport::Udp,
-        connection: 0,
-        visited: Default::default(),
-        question: None,
-        direction: Direction::Ingress,
-    }
+    ProxyHeader::ingress(source, address(VIP), ListenerId(0), BootId(1), Epoch(1))
 }
 
 #[test]

@@ -60,10 +60,17 @@ pub(crate) fn trim_text(v: &str) -> &str {
 
 /// The part of `range` without white space at its ends; an empty range at its start if there is nothing else.
 pub(crate) fn trimmed(v: &[u8], range: Range<usize>) -> Range<usize> {
-    let slice = &v[range.clone()];
-    let Some(first) = slice.iter().position(|b| !is_space(*b)) else { return range.start..range.start };
-    let last = slice.iter().rposition(|b| !is_space(*b)).unwrap_or(first);
-    range.start + first..range.start + last + 1
+    let (mut start, mut end) = (range.start, range.end);
+    while start < end && is_space(v[start]) {
+        start += 1;
+    }
+    if start == end {
+        return range.start..range.start;
+    }
+    while is_space(v[end - 1]) {
+        end -= 1;
+    }
+    start..end
 }
 
 /// Both sides of the first such octet (ASCII).

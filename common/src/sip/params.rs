@@ -30,7 +30,13 @@ impl<'a> Params<'a> {
 
     /// `None`: not there. `Some(None)`: there without a value.
     pub fn get(&self, name: &str) -> Option<Option<&'a str>> {
-        self.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        let first = name.as_bytes().first()?.to_ascii_lowercase();
+        // Most begin with another letter, and need not be taken apart.
+        let may_be = |segment: &&str| match segment.as_bytes().first() {
+            Some(b) => b.to_ascii_lowercase() == first || lex::is_space(*b),
+            None => false,
+        };
+        self.segments().filter(may_be).map(split).find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
     /// The value, if the parameter is there and has one.

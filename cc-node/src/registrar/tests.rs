@@ -173,7 +173,7 @@ fn closed_domains_know_their_subscribers_and_open_ones_take_anybody() {
 #[test]
 fn path_is_kept_and_shown_to_those_who_support_it() {
     let path = "Path: <sip:edge.test;lr>, <sip:b.test;lr>\r\nContact: <sip:a@b>\r\n";
-    assert_eq!(command(path).path, Vec::<String>::new());
+    assert_eq!(command(path).path, ["<sip:edge.test;lr>", "<sip:b.test;lr>"]);
     let supported = format!("{path}k: outbound, PATH\r\n");
     assert_eq!(command(&supported).path, ["<sip:edge.test;lr>", "<sip:b.test;lr>"]);
     let outcome = Ok(Outcome::Registered { level: Level(2), time: LogTime(0), bindings: vec![] });

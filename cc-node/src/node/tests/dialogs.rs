@@ -25,6 +25,22 @@ fn a_phone_behind_a_nat_is_reached_by_its_flow() {
     }
 }
 
+/// RFC 3327 §5.4: the Path becomes the Route, topmost first, and the Request-URI stays the contact.
+#[test]
+fn a_path_is_the_route_to_its_contact() {
+    let mut b = bench();
+    let path = ["<sip:edge.test;lr>", "<sip:10.0.7.1;lr;x=1>"];
+    b.register_by("bob@rack.test", &[("sip:bob@192.168.1.2:5060", BOB_OUTSIDE, 1000)], &path);
+    let mut forwarded = b.hear(ALICE, &invite("c")).remove(1);
+    assert_eq!((forwarded.to.as_str(), forwarded.uri()), (BOB_OUTSIDE, "sip:bob@192.168.1.2:5060"));
+    assert_eq!(forwarded.all("Route").collect::<Vec<_>>(), path);
+    // A phone of the same host behind the same edge is no direct one either.
+    b.register_by("bob@rack.test", &[("sip:bob@203.0.113.9:5090", BOB_OUTSIDE, 1000)], &path[..1]);
+    forwarded = b.hear(ALICE, &invite("d")).remove(1);
+    assert_eq!((forwarded.to.as_str(), forwarded.uri()), (BOB_OUTSIDE, "sip:bob@203.0.113.9:5090"));
+    assert_eq!(forwarded.all("Route").collect::<Vec<_>>(), &path[..1]);
+}
+
 #[test]
 fn a_caller_behind_a_nat_is_answered_and_reached_by_its_flow() {
     let mut b = bench();

@@ -32,6 +32,12 @@ pub struct Timing {
 }
 
 impl Timing {
+    /// After so long a client without an answer repeats its request each T2 (Timer E): 3.5 s.
+    pub fn until_each_t2(&self) -> Duration {
+        let mut doubled = std::iter::successors(Some(self.t1), |interval| Some(*interval * 2));
+        doubled.by_ref().take_while(|interval| *interval < self.t2).sum()
+    }
+
     /// 64 × T1: Timers B, F, H, J, L and M.
     pub fn whole(&self) -> Duration {
         self.t1 * 64

@@ -91,7 +91,8 @@ impl<K> Deadlines<K> {
         Some(key)
     }
 
-    /// No deadline comes before it: the earliest one, or, where there are many places in the next span, where that begins.
+    /// No deadline comes before it: the earliest one, or, where the next span has many places or only cancelled ones, where
+    /// that begins.
     pub fn next_due(&self) -> Option<Time> {
         if let Some(Reverse((at, _, _))) = self.near.peek() {
             return Some(*at);
@@ -99,10 +100,10 @@ impl<K> Deadlines<K> {
         if self.is_empty() {
             return None;
         }
-        self.far.iter().find_map(|(span, places)| match places.len() {
-            0..=FEW => places.iter().filter(|place| is_live(&self.entries, place)).map(|place| place.0.0).min(),
-            _ => Some(Time(span << SPAN)),
-        })
+        let (span, places) = self.far.iter().next()?;
+        let live = places.iter().filter(|place| is_live(&self.entries, place)).map(|place| place.0.0);
+        let first = if places.len() <= FEW { live.min() } else { None };
+        first.or(Some(Time(span << SPAN)))
     }
 
     /// Takes one deadline that has come by `now`; call it until there is none.

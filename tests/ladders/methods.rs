@@ -162,7 +162,8 @@ fn a_subscription_that_forks() {
     });
 }
 
-/// A phone that is gone: the sender is not told 408 (RFC 4320 §4.2), it finds that out itself.
+/// A phone that is gone: the sender hears 100 once it would repeat itself slowly (RFC 4320 §4.1), and is not told 408
+/// (§4.2): it finds that out itself.
 #[test]
 fn nobody_answers_a_message() {
     play(|| {
@@ -171,7 +172,10 @@ fn nobody_answers_a_message() {
         s.habits(bobs[0]).silent = true;
         alone(&mut s, alice, "MESSAGE", "Subject: anybody?");
         leftovers::check(&mut s)?;
-        holds("silence", s.the(alice).heard.iter().all(|h| h.message.is("200 REGISTER")))
+        let heard = |what: &str| s.the(alice).heard.iter().filter(|h| h.message.is(what)).count();
+        let trying = heard("100 MESSAGE");
+        holds("100, to each repeat from then on", (1..=9).contains(&trying))?;
+        holds("and silence", s.the(alice).heard.len() == trying + heard("200 REGISTER"))
     });
 }
 
@@ -209,9 +213,9 @@ fn a_request_of_any_kind_is_answered_once() {
             let its = tag(s, bobs[0]);
             s.answer(bobs[0], &asked, status, &its);
             s.expect(alice, &format!("{status} {method}"))?;
+            let is_it = |m: &Message| m.call_id() == attempt.call_id && !m.is(&format!("100 {method}"));
             let times = |who: ActorId, s: &Simulation| {
-                let heard = s.the(who).heard.iter().filter(|h| !h.repeat && h.message.call_id() == attempt.call_id);
-                heard.count()
+                s.the(who).heard.iter().filter(|h| !h.repeat && is_it(&h.message)).count()
             };
             s.run_for(Duration::from_secs(1));
             holds("once there, once back", times(bobs[0], s) == 1 && times(alice, s) == 1)?;

@@ -7,8 +7,8 @@
 mod journal;
 mod one;
 
-pub use journal::Journal;
 pub use crate::record::Side;
+pub use journal::Journal;
 pub use one::{Answer, Call};
 
 use crate::cdr::EndedBy;
@@ -59,7 +59,16 @@ struct Kept {
     /// Each with the callee's side as its token says.
     dialogs: Vec<(DialogKey, Peer)>,
     longest: Option<Handle>,
-    session: Option<Handle>,
+    /// By callee tag: when a dialog of it must have been refreshed.
+    sessions: SmallVec<[(Box<str>, Handle); 1]>,
+}
+
+/// What ends a call, or one dialog of it, if nobody does.
+struct Limit {
+    call: CallRef,
+    /// By callee tag; none = all of them.
+    dialog: Option<Box<str>>,
+    by: EndedBy,
 }
 
 pub struct Calls {
@@ -67,7 +76,7 @@ pub struct Calls {
     /// More than one where a call comes back to us through a trunk: then the two sides tell which.
     by_dialog: HashMap<DialogKey, SmallVec<[CallRef; 1]>, RandomState>,
     /// When answered calls have lasted too long, or were not refreshed.
-    limits: Deadlines<(CallRef, EndedBy)>,
+    limits: Deadlines<Limit>,
     serial: u64,
     established: u64,
 }
@@ -108,8 +117,13 @@ impl Calls {
 
     pub fn open(&mut self, call: Call) -> CallRef {
         self.serial += 1;
-        let index =
-            self.kept.insert(Kept { serial: self.serial, call, dialogs: Vec::new(), longest: None, session: None });
+        let index = self.kept.insert(Kept {
+            serial: self.serial,
+            call,
+            dialogs: Vec::new(),
+            longest: None,
+            sessions: SmallVec::new(),
+        });
         CallRef { index, serial: self.serial }
     }
 
@@ -173,16 +187,27 @@ impl Calls {
         }
     }
 
-    /// A 2xx has settled the session's interval, or that it has none (RFC 4028 §8.2).
-    pub fn session(&mut self, now: Time, call: CallRef, expires_s: Option<u32>) {
+    /// A 2xx has settled the interval of an answered dialog's session, or that it has none (RFC 4028 §8.2).
+    pub fn session(&mut self, now: Time, call: CallRef, callee_tag: &str, expires_s: Option<u32>) {
+        self.session_ends(call, callee_tag);
         let Some(kept) = self.kept.get_mut(call.index).filter(|kept| kept.serial == call.serial) else { return };
-        if let Some(handle) = kept.session.take() {
-            self.limits.cancel(handle);
-        }
-        if let Some(expires_s) = expires_s {
+        if let Some(expires_s) = expires_s.filter(|_| kept.call.is_answered_by(callee_tag)) {
             let until = now + Duration::from_secs(u64::from(expires_s)) + SESSION_GRACE;
-            kept.session = Some(self.limits.insert(until, (call, EndedBy::SessionExpired)));
+            let limit = Limit { call, dialog: Some(callee_tag.into()), by: EndedBy::SessionExpired };
+            kept.sessions.push((callee_tag.into(), self.limits.insert(until, limit)));
         }
+    }
+
+    fn session_ends(&mut self, call: CallRef, callee_tag: &str) {
+        let limits = &mut self.limits;
+        let Some(kept) = self.kept.get_mut(call.index).filter(|kept| kept.serial == call.serial) else { return };
+        kept.sessions.retain(|(tag, handle)| {
+            let kept = &**tag != callee_tag;
+            if !kept {
+                limits.cancel(*handle);
+            }
+            kept
+        });
     }
 
     /// This side has named this address in a Contact.
@@ -216,7 +241,8 @@ impl Calls {
             turn.stats.to_answer.observe(after);
             turn.stats.calls_answered += 1;
             self.established += 1;
-            let longest = self.limits.insert(now + MAX_DURATION, (call, EndedBy::MaxDuration));
+            let longest =
+                self.limits.insert(now + MAX_DURATION, Limit { call, dialog: None, by: EndedBy::MaxDuration });
             self.kept(call)?.longest = Some(longest);
         }
         Some(journal.write(turn, &key, what))
@@ -243,6 +269,7 @@ impl Calls {
         if let Some(tag) = callee_tag
             && !self.kept(call)?.call.ended(tag)?
         {
+            self.session_ends(call, tag);
             return None;
         }
         let cdr = self.get(call)?.cdr(turn.now, station, by)?;
@@ -268,8 +295,8 @@ impl Calls {
 
     /// Ends calls that have lasted too long, or that nobody has refreshed in time.
     pub fn expire(&mut self, turn: &mut Turn<'_>, station: &Station, journal: &mut Journal) {
-        while let Some((call, by)) = self.limits.expire(turn.now) {
-            self.ended(turn, station, journal, call, None, by);
+        while let Some(Limit { call, dialog, by }) = self.limits.expire(turn.now) {
+            self.ended(turn, station, journal, call, dialog.as_deref(), by);
         }
     }
 
@@ -284,7 +311,7 @@ impl Calls {
                 }
             }
         }
-        for handle in [kept.longest, kept.session].into_iter().flatten() {
+        for handle in kept.sessions.into_iter().map(|(_, handle)| handle).chain(kept.longest) {
             self.limits.cancel(handle);
         }
         Some(kept.call)

@@ -6,8 +6,8 @@ use crate::auth::local_aor;
 use crate::call::{Call, Side};
 use crate::identity::{self, Sender};
 use crate::proxy::preprocess::next_hop;
-use crate::proxy::session_timer;
 use crate::proxy::{Job, Original, RecordRoute, Routed, contact_address};
+use crate::proxy::{checks, session_timer};
 use crate::record::{Decision, Hunt};
 use crate::redirect::{self, Redirection};
 use crate::resolve::Destination;
@@ -19,7 +19,7 @@ use crate::turn::Turn;
 use bytes::Bytes;
 use common::config::Trunk;
 use common::flow::{Flow, Peer};
-use common::sip::{MethodKind, SipMessage, SipUri, Uri};
+use common::sip::{HeaderId, MethodKind, SipMessage, SipUri, Uri};
 use std::net::SocketAddr;
 
 const ALLOW: &str =
@@ -29,10 +29,11 @@ impl Engine {
     /// Who asks, may they, where does it go.
     pub(super) fn begin(&mut self, turn: &mut Turn<'_>, asked: Asked, routed: Routed) {
         let station = &self.station;
-        if is_for_nobody_here(station, &asked, &routed) {
+        let uri = Uri::parse(&routed.uri);
+        if is_for_nobody_here(station, &asked, uri.as_ref().ok()) {
             return turn.stats.drop(DropReason::UnknownDomain);
         }
-        let Ok(uri) = Uri::parse(&routed.uri) else {
+        let Ok(uri) = uri else {
             let refusal = Refusal::because(400, Rejection::Invalid, "Malformed Route Or Request-URI");
             return refuse(turn, station, &asked.request, &asked.source, asked.back, refusal);
         };
@@ -43,6 +44,11 @@ impl Engine {
                 return self.register(turn, asked);
             }
             MethodKind::Options if matches!(named, Named::Ourselves) => {
+                let unknown: Vec<&str> = asked.request.words(HeaderId::Require).collect();
+                if !unknown.is_empty() {
+                    let refusal = Refusal::new(420, Rejection::Invalid).with("Unsupported", unknown.join(", "));
+                    return refuse(turn, station, &asked.request, &asked.source, asked.back, refusal);
+                }
                 let headers =
                     vec![("Allow", ALLOW.into()), ("Accept", "application/sdp".into()), ("Supported", "path".into())];
                 let ok = station.reply(&asked.request, &asked.source, 200, None, headers);
@@ -55,14 +61,14 @@ impl Engine {
             }
             _ => {}
         }
-        let identified =
-            service::identify(station, &mut self.auth, turn.wall, turn.view, &asked.request, &asked.source);
-        let (caller, decision) = match identified {
+        // Room first: a repeat of what is refused without state must not find its nonce used up.
+        let identified = checks::hops(&asked.request).and_then(|()| self.admit(&asked)).and_then(|admitted| {
+            let Engine { station, auth, .. } = self;
+            let (caller, by) = service::identify(station, auth, turn.wall, turn.view, &asked.request, &asked.source)?;
+            Ok((caller, vec![by, admitted]))
+        });
+        let (caller, decisions) = match identified {
             Ok(identified) => identified,
-            Err(refusal) => return refuse(turn, station, &asked.request, &asked.source, asked.back, refusal),
-        };
-        let decisions = match self.admit(&asked, &caller, decision) {
-            Ok(decisions) => decisions,
             Err(refusal) => return refuse(turn, &self.station, &asked.request, &asked.source, asked.back, refusal),
         };
         if routed.routes.is_empty() && redirect::wanted(&self.station, &caller, &uri, &asked.request) {
@@ -88,22 +94,23 @@ impl Engine {
     }
 
     /// Second step of the pipeline: whether there is room.
-    fn admit(&self, asked: &Asked, caller: &Caller, identified: Decision) -> Result<Vec<Decision>, Refusal> {
+    fn admit(&self, asked: &Asked) -> Result<Decision, Refusal> {
         let (transactions, calls) = (self.proxy.table.len(), self.proxy.calls.len());
-        self.has_room(asked, caller)?;
+        self.has_room(asked)?;
         if asked.method == MethodKind::Invite && calls >= self.station.rack.limits.calls as usize {
             return Err(Refusal::full("Calls"));
         }
-        Ok(vec![identified, Decision::Admitted { transactions, calls }])
+        Ok(Decision::Admitted { transactions, calls })
     }
 
     /// Whether one more transaction fits, of all and of this source. A trunk is many callers.
-    pub(super) fn has_room(&self, asked: &Asked, caller: &Caller) -> Result<(), Refusal> {
+    pub(super) fn has_room(&self, asked: &Asked) -> Result<(), Refusal> {
         if self.proxy.table.len() >= self.room() {
             return Err(Refusal::full("Transactions"));
         }
         let of_source = self.proxy.table.of_source(asked.back.to.ip());
-        match caller.trunk().is_none() && of_source >= self.station.rack.limits.transactions_per_source {
+        let full = of_source >= self.station.rack.limits.transactions_per_source;
+        match full && self.station.rack.trunk_of_source(asked.source.remote).is_none() {
             true => Err(Refusal { counted: Rejection::SourceLimit, ..Refusal::full("Transactions Of This Source") }),
             false => Ok(()),
         }
@@ -204,18 +211,17 @@ fn by_route(station: &Station, routed: &Routed, mut decisions: Vec<Decision>) ->
 
 /// Neither from a trunk nor from or for a domain of ours, in a rack that asks for authentication: a scanner, which learns
 /// nothing from silence. An open rack says 403, since nobody has to be kept out of it.
-fn is_for_nobody_here(station: &Station, asked: &Asked, routed: &Routed) -> bool {
+fn is_for_nobody_here(station: &Station, asked: &Asked, uri: Option<&Uri<'_>>) -> bool {
     let rack = &*station.rack;
-    let ours = |uri: Uri<'_>| match uri {
+    let ours = |uri: &Uri<'_>| match uri {
         Uri::Sip(uri) => rack.domain_of_host(uri.host, uri.port).is_some(),
         Uri::Tel(_) => true,
         Uri::Other { .. } => false,
     };
-    let from = asked.request.from().ok();
     rack.trunk_of_source(asked.source.remote).is_none()
         && !service::asks_nobody(station)
-        && !Uri::parse(&routed.uri).is_ok_and(ours)
-        && !from.and_then(|from| from.uri().ok()).is_some_and(ours)
+        && !uri.is_some_and(ours)
+        && !asked.request.from().and_then(|from| from.uri()).is_ok_and(|from| ours(&from))
 }
 
 /// 422 for a session interval that is too short (RFC 4028 §8.1).

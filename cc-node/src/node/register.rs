@@ -6,8 +6,8 @@ use super::request::{Asked, refuse};
 use crate::auth::Which;
 use crate::effect::{AskId, Effect, LocationFailure};
 use crate::registrar::{RegisterReply, RegisterStep};
+use crate::service::Refusal;
 use crate::service::identify::authenticate;
-use crate::service::{Caller, Refusal};
 use crate::stats::Rejection;
 use crate::transaction::{Outgoing, Owner, ServerId};
 use crate::turn::Turn;
@@ -23,6 +23,8 @@ use std::collections::BTreeMap;
 pub(super) struct Asks {
     waiting: BTreeMap<AskId, Waiting>,
     deadlines: Deadlines<AskId>,
+    /// When a client that still waits hears 100 (RFC 4320 §4.1).
+    patience: Deadlines<AskId>,
     newest: u64,
 }
 
@@ -31,19 +33,21 @@ struct Waiting {
     source: Flow,
     server: ServerId,
     until: Handle,
+    patience: Handle,
 }
 
 impl Asks {
     pub(super) fn next_due(&self) -> Option<Time> {
-        self.deadlines.next_due()
+        [self.deadlines.next_due(), self.patience.next_due()].into_iter().flatten().min()
     }
 
     pub(super) fn forget_call(&mut self, call_id: &[u8]) {
-        let deadlines = &mut self.deadlines;
-        self.waiting.retain(|_, waiting| {
+        let Asks { waiting, deadlines, patience, .. } = self;
+        waiting.retain(|_, waiting| {
             let kept = waiting.request.call_id() != call_id;
             if !kept {
                 deadlines.cancel(waiting.until);
+                patience.cancel(waiting.patience);
             }
             kept
         });
@@ -53,7 +57,7 @@ impl Asks {
 impl Engine {
     pub(super) fn register(&mut self, turn: &mut Turn<'_>, asked: Asked) {
         let station = &self.station;
-        let refusal = self.has_room(&asked, &Caller::Anyone).err();
+        let refusal = self.has_room(&asked).err();
         if let Some(refusal) = refusal {
             return refuse(turn, station, &asked.request, &asked.source, asked.back, refusal);
         }
@@ -84,7 +88,8 @@ impl Engine {
                 self.asks.newest += 1;
                 let ask = AskId(self.asks.newest);
                 let until = self.asks.deadlines.insert(turn.now + station.timing.whole(), ask);
-                let waiting = Waiting { request: asked.request, source: asked.source, server, until };
+                let patience = self.asks.patience.insert(turn.now + station.timing.until_each_t2(), ask);
+                let waiting = Waiting { request: asked.request, source: asked.source, server, until, patience };
                 self.asks.waiting.insert(ask, waiting);
                 turn.out.push(Effect::Location { ask, key, command });
             }
@@ -95,11 +100,17 @@ impl Engine {
     pub(super) fn outcome(&mut self, turn: &mut Turn<'_>, ask: AskId, outcome: &Result<Outcome, LocationFailure>) {
         let Some(waiting) = self.asks.waiting.remove(&ask) else { return };
         self.asks.deadlines.cancel(waiting.until);
+        self.asks.patience.cancel(waiting.patience);
         let reply = self.registrar.response(&waiting.request, outcome);
         self.answer_register(turn, &waiting.request, &waiting.source, waiting.server, reply);
     }
 
     pub(super) fn unanswered_asks(&mut self, turn: &mut Turn<'_>) {
+        while let Some(ask) = self.asks.patience.expire(turn.now) {
+            let Some(waiting) = self.asks.waiting.get(&ask) else { continue };
+            let trying = self.station.reply(&waiting.request, &waiting.source, 100, None, Vec::new());
+            self.proxy.table.respond(turn, waiting.server, 100, Outgoing::new(None, trying));
+        }
         while let Some(ask) = self.asks.deadlines.expire(turn.now) {
             self.outcome(turn, ask, &Err(LocationFailure::Timeout));
         }

@@ -77,7 +77,7 @@ impl Engine {
         }
         let Ok(routed) = preprocess(station, &request, &source) else { return turn.stats.drop(DropReason::Malformed) };
         let dialog = in_dialog::of(station, &request, &routed);
-        if checks::check(station, &request, &routed.loop_hash).is_err() {
+        if checks::hops(&request).and_then(|()| checks::check(station, &request, &routed.loop_hash)).is_err() {
             return turn.stats.drop(DropReason::AckInvalid);
         }
         let (choice, sender) = match &dialog {
@@ -146,7 +146,9 @@ impl Engine {
             }
         };
         let dialog = in_dialog::of(station, &asked.request, &routed);
-        match checks::check(station, &asked.request, &routed.loop_hash) {
+        // What belongs to no dialog may be for us, and then has come far enough.
+        let hops = if dialog.is_some() { checks::hops(&asked.request) } else { Ok(()) };
+        match hops.and_then(|()| checks::check(station, &asked.request, &routed.loop_hash)) {
             Ok(()) => {}
             // The ACK to this has the far end's tag and our token: a transaction must take it in.
             Err(refusal) if dialog.is_some() && asked.method == MethodKind::Invite => {

@@ -30,11 +30,16 @@ pub fn loop_hash(station: &Station, request: &SipMessage, routed: &Routed, sourc
     branch::loop_hash(&station.keys.branch, &part)
 }
 
-/// 483, 482, 440 and 420, in the order of §16.3.
-pub fn check(station: &Station, request: &SipMessage, loop_hash: &str) -> Result<(), Refusal> {
-    if request.max_forwards().ok().flatten() == Some(0) {
-        return Err(Refusal::new(483, Rejection::Invalid));
+/// 483 for a request that may go no further (§16.3 step 3); one that ends here needs not.
+pub fn hops(request: &SipMessage) -> Result<(), Refusal> {
+    match request.max_forwards().ok().flatten() {
+        Some(0) => Err(Refusal::new(483, Rejection::Invalid)),
+        _ => Ok(()),
     }
+}
+
+/// 482, 440 and 420, in the order of §16.3.
+pub fn check(station: &Station, request: &SipMessage, loop_hash: &str) -> Result<(), Refusal> {
     // Only a Via in which the loop part stands somewhere need be read.
     let looped = |via: &[u8]| {
         let via = std::str::from_utf8(via).ok().filter(|text| text.contains(loop_hash));

@@ -32,7 +32,7 @@ pub struct Context {
     pub chosen: Vec<Leg>,
     /// Names that led nowhere.
     pub unreachable: Vec<Failure>,
-    /// When the caller must hear something although names are still looked up.
+    /// When who asked must hear something: an INVITE's caller although names are still looked up, any other at all.
     pub patience: Option<Handle>,
     pub decisions: Vec<Decision>,
     /// The newest record of an INVITE's targets: no branch starts before it is acknowledged.

@@ -45,6 +45,8 @@ pub(super) enum Wait {
     Leg(LegRef),
     /// Names are looked up for so long that the caller must hear a 100.
     Names(Owner),
+    /// So must who has asked for something other than a session (RFC 4320 §4.1).
+    Answer(Owner),
 }
 
 /// A request to be forwarded.
@@ -96,8 +98,11 @@ impl Proxy {
     /// and the first group is tried.
     pub fn open(&mut self, turn: &mut Turn<'_>, station: &Station, job: Job) {
         let Job { original, server, owner, caller, choices, decisions, key, call, dialogs } = job;
+        let method = original.request.method().kind();
+        let unanswered = || self.timers.insert(turn.now + station.timing.until_each_t2(), Wait::Answer(owner));
+        let patience = (method != MethodKind::Invite).then(unanswered);
         let context = Box::new(Context {
-            method: original.request.method().kind(),
+            method,
             original,
             server,
             caller,
@@ -106,7 +111,7 @@ impl Proxy {
             searching: Vec::new(),
             chosen: Vec::new(),
             unreachable: Vec::new(),
-            patience: None,
+            patience,
             decisions,
             after: None,
             key,
@@ -161,6 +166,7 @@ impl Proxy {
             match wait {
                 Wait::Leg(leg) => self.leg_timer(turn, station, leg),
                 Wait::Names(owner) => self.still_searching(turn, station, owner),
+                Wait::Answer(owner) => self.still_unanswered(turn, station, owner),
             }
         }
         let found = self.resolver.tick(turn.now, turn.out);

@@ -70,16 +70,14 @@ fn write_branch(
     branch::write_with(&station.keys.branch, &transaction, &routed.loop_hash)
 }
 
-/// The request as it goes to `target`. `breadth`: what this branch may fork into, if that must be said.
-pub fn write(station: &Station, original: &Original, target: &Target, breadth: Option<usize>) -> Bytes {
+/// The request as it goes to `target`. `breadth`: what this branch may fork into (RFC 5393 §5.3.3).
+pub fn write(station: &Station, original: &Original, target: &Target, breadth: usize) -> Bytes {
     let request = &original.request;
     let mut edit = Edit::new(request);
     edit.set_request_uri(&target.uri);
     let hops = request.max_forwards().ok().flatten().map_or(70, |n| n.saturating_sub(1));
     edit.set(HeaderId::MaxForwards, &hops.to_string());
-    if let Some(breadth) = breadth {
-        edit.set(HeaderId::MaxBreadth, &breadth.to_string());
-    }
+    edit.set(HeaderId::MaxBreadth, &breadth.to_string());
     if original.routed.changed || target.route != original.routed.routes {
         edit.remove_all(HeaderId::Route);
         for route in target.route.iter().rev() {

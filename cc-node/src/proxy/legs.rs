@@ -49,7 +49,7 @@ impl Proxy {
         if let Some(handle) = leg.timer.take() {
             self.timers.cancel(handle);
         }
-        let user = LegRef { owner, leg: at, upstream: Some(context.server), call: context.call };
+        let user = LegRef { owner, leg: at, upstream: Some(context.server), call: context.call, session: None };
         leg.timer = Some(self.timers.insert(turn.now + station.timing.whole(), Wait::Leg(user)));
         if let Some(client) = leg.client {
             self.send_cancel(turn, station, client);
@@ -63,7 +63,7 @@ impl Proxy {
         let branch = invite.top_via().ok().and_then(|via| via.branch().map(str::to_owned)).unwrap_or_default();
         subject.method = MethodKind::Cancel;
         let key = ClientKey::new(&station.keys.branch, &branch, &Method::Cancel);
-        let nobody = LegRef { owner: Owner(0), leg: 0, upstream: None, call: None };
+        let nobody = LegRef { owner: Owner(0), leg: 0, upstream: None, call: None, session: None };
         self.table.open_client(turn, key, subject, Outgoing::new(None, derived::cancel(&invite)), nobody);
     }
 
@@ -140,14 +140,15 @@ impl Proxy {
     ) {
         let status = response.status();
         let ack = (status >= 300).then(|| self.ack_of(client, response)).flatten();
-        let upstream = self.table.leg(client).and_then(|leg| leg.upstream);
+        let leg = self.table.leg(client);
+        let (upstream, session) = (leg.and_then(|leg| leg.upstream), leg.and_then(|leg| leg.session));
         if !self.table.response(turn, client, status, ack.map(|bytes| Outgoing::new(None, bytes))) {
             return;
         }
         if status < 200 {
             return self.send_cancel(turn, station, client);
         }
-        let message = Outgoing::new(None, stateless::upstream_by_address(station, source, response));
+        let message = Outgoing::new(None, stateless::late_2xx(station, source, response, session));
         if !upstream.is_some_and(|server| self.table.pass_late_2xx(turn, server, message)) {
             stateless::response(turn, station, source, response);
         }

@@ -76,8 +76,9 @@ impl Proxy {
             let answer = Answer { callee_tag: tag.into(), callee_contact: contact, ..answer };
             self.calls.dialog(call, tag, peer);
             after = self.calls.answered(turn, &mut self.journal, call, answer);
+            self.calls.session(turn.now, call, tag, session_timer::settles(leg.session, response));
         }
-        let message = Outgoing::new(after, stateless::upstream_by_address(station, source, response));
+        let message = Outgoing::new(after, stateless::late_2xx(station, source, response, leg.session));
         if !leg.upstream.is_some_and(|server| self.table.pass_late_2xx(turn, server, message)) {
             stateless::response(turn, station, source, response);
         }
@@ -103,7 +104,7 @@ impl Proxy {
         if self.table.response(turn, client, status, ack) {
             match status {
                 100..=199 => self.provisional(turn, station, leg, &mut context, &response),
-                200..=299 => self.success(turn, station, leg, &mut context, &response),
+                200..=299 => self.success(turn, station, leg, client, &mut context, &response),
                 _ => self.failure(turn, station, leg, &mut context, response),
             }
         }
@@ -164,14 +165,20 @@ impl Proxy {
         turn: &mut Turn<'_>,
         station: &Station,
         at: LegRef,
+        client: ClientId,
         context: &mut Context,
         response: &SipMessage,
     ) {
-        if let Some(handle) = context.legs[at.leg].timer.take() {
-            self.timers.cancel(handle);
+        let leg = &mut context.legs[at.leg];
+        // Else it is the late answer of an address that was given up, and the next one is still being asked: that is
+        // cancelled with all others.
+        if leg.client == Some(client) {
+            if let Some(handle) = leg.timer.take() {
+                self.timers.cancel(handle);
+            }
+            leg.state = LegState::Succeeded;
+            self.resolver.succeeded(&hop(&leg.target));
         }
-        context.legs[at.leg].state = LegState::Succeeded;
-        self.resolver.succeeded(&hop(&context.legs[at.leg].target));
         let mut after = None;
         if context.is_invite() {
             self.early(context, at.leg, response);
@@ -254,7 +261,7 @@ impl Proxy {
             reason: String::from_utf8_lossy(response.reason()).into_owned(),
             callee_tag: response.to_tag().unwrap_or_default().into(),
             callee_contact: contact,
-            branch: target.branch.as_str().into(),
+            branch: response.top_via().ok().and_then(|via| via.branch()).unwrap_or(&target.branch).into(),
             peer: target.peer,
         };
         match context.call {
@@ -283,8 +290,11 @@ impl Proxy {
         let timers = &station.rack.session_timers;
         let settled = session_timer::settled(timers, &context.original, response, &mut edit);
         if let Some(expires_s) = settled {
-            for call in context.call.into_iter().chain(context.dialogs.iter().map(|(call, _)| *call)) {
-                self.calls.session(turn.now, call, expires_s);
+            let request = &context.original.request;
+            let tag = |side| if side == Side::Caller { request.to_tag() } else { request.from_tag() };
+            let begun = context.call.into_iter().map(|call| (call, response.to_tag()));
+            for (call, callee_tag) in begun.chain(context.dialogs.iter().map(|(call, side)| (*call, tag(*side)))) {
+                self.calls.session(turn.now, call, callee_tag.unwrap_or_default(), expires_s);
             }
         }
         identity::response(&station.rack, response, context.edge(station, &context.legs[leg]), &mut edit);

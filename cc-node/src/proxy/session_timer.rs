@@ -73,18 +73,37 @@ impl Asked {
         }
     }
 
-    /// The interval that a 2xx settles: its own, or that of the request where the UAS knows no timers and the UAC does;
-    /// then it is written into the response, and the caller refreshes (§8.2).
+    /// The interval that a 2xx settles, written into it where it names none.
     fn settled(&self, response: &SipMessage, edit: &mut Edit<'_>) -> Option<u32> {
-        if response.header(HeaderId::SessionExpires).is_some() {
-            return interval_s(response, HeaderId::SessionExpires).ok().flatten();
-        }
-        let expires_s = self.expires_s.filter(|_| self.supported)?;
-        edit.set(HeaderId::SessionExpires, &format!("{expires_s};refresher=uac"));
-        if !has_option(response, HeaderId::Require) {
-            edit.append(HeaderId::Require, "timer");
-        }
-        Some(expires_s)
+        tell(self.offer(), response, edit);
+        settles(self.offer(), response)
+    }
+
+    /// Where the UAS knows no timers and the UAC does.
+    fn offer(&self) -> Option<u32> {
+        self.expires_s.filter(|_| self.supported)
+    }
+}
+
+/// The interval of a 2xx to `request` that names none. Kept with its branch, for 2xx that come when all else is done.
+pub fn offer(timers: &SessionTimers, request: &SipMessage) -> Option<u32> {
+    Asked::of(timers, request).ok().flatten()?.offer()
+}
+
+/// What a 2xx settles.
+pub fn settles(offer: Option<u32>, response: &SipMessage) -> Option<u32> {
+    match response.header(HeaderId::SessionExpires) {
+        Some(_) => interval_s(response, HeaderId::SessionExpires).ok().flatten(),
+        None => offer,
+    }
+}
+
+/// Writes what was offered into a 2xx that names nothing, its repeats too: the caller refreshes (§8.2).
+pub fn tell(offer: Option<u32>, response: &SipMessage, edit: &mut Edit<'_>) {
+    let Some(expires_s) = offer.filter(|_| response.header(HeaderId::SessionExpires).is_none()) else { return };
+    edit.set(HeaderId::SessionExpires, &format!("{expires_s};refresher=uac"));
+    if !has_option(response, HeaderId::Require) {
+        edit.append(HeaderId::Require, "timer");
     }
 }
 

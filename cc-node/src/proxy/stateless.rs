@@ -1,7 +1,9 @@
 //! What is forwarded without a transaction: responses by the token of our Via, and the ACK to a 2xx by its dialog token.
 //! Nothing without a valid token passes: RFC 6026 §7.3 has strays dropped, and only the token proves that it is none.
 
+use super::checks;
 use super::forward::{self, Original};
+use super::session_timer;
 use crate::identity::{self, Edge};
 use crate::service::Choice;
 use crate::station::Station;
@@ -47,13 +49,17 @@ pub(super) fn upstream(station: &Station, response: &SipMessage, edge: Edge) -> 
     edit.finish()
 }
 
-/// The same where no context knows who is on each side: their addresses tell.
-pub(super) fn upstream_by_address(station: &Station, source: &Flow, response: &SipMessage) -> Bytes {
+/// A 2xx to an INVITE whose context is done: the addresses tell who is on each side. `session`: what its INVITE offered.
+pub(super) fn late_2xx(station: &Station, source: &Flow, response: &SipMessage, session: Option<u32>) -> Bytes {
     let edge = match next_address(response) {
         Some(to) => Edge::between(&station.rack, source.remote, to),
         None => Edge { from: false, to: false },
     };
-    upstream(station, response, edge)
+    let mut edit = Edit::new(response);
+    edit.remove_first_value(HeaderId::Via);
+    session_timer::tell(session, response, &mut edit);
+    identity::response(&station.rack, response, edge, &mut edit);
+    edit.finish()
 }
 
 fn next_address(response: &SipMessage) -> Option<SocketAddr> {
@@ -74,7 +80,7 @@ fn listener_towards(station: &Station, came_in_at: ListenerId, to: SocketAddr) -
 /// An ACK to a 2xx: on its way, with a branch of its own.
 pub fn ack(turn: &mut Turn<'_>, station: &Station, original: &Original, choice: &Choice, hop: Flow) {
     let target = forward::target(station, original, choice, hop, 0);
-    let bytes = forward::write(station, original, &target, None);
+    let bytes = forward::write(station, original, &target, checks::max_breadth(&original.request));
     let address = Address { listener: hop.listener, to: hop.remote, transport: Transport::Udp };
     turn.send(MethodKind::Ack, address, Outgoing::new(None, bytes));
 }

@@ -6,6 +6,7 @@ use super::checks;
 use super::context::{Cancel, Context, Leg, LegState, Search};
 use super::engine::{Proxy, Wait};
 use super::forward;
+use super::session_timer;
 use crate::dns::{DnsAnswer, DnsAsk};
 use crate::record::{Accepted, Target, What};
 use crate::resolve::{Hop, Located, Progress, Unresolved};
@@ -13,9 +14,9 @@ use crate::service::{Choice, NextHop};
 use crate::station::Station;
 use crate::transaction::{Address, ClientKey, LegRef, Outgoing, Owner, Subject};
 use crate::turn::Turn;
-use common::flow::Flow;
+use common::flow::{Flow, Peer};
 use common::ids::{ListenerId, Transport};
-use common::sip::{HeaderId, MethodKind, SipMessage};
+use common::sip::{MethodKind, SipMessage};
 use common::time::Duration;
 
 /// For so long an INVITE waits for names without a 100 (RFC 3261 §17.2.1 gives 200 ms).
@@ -102,7 +103,9 @@ impl Proxy {
     /// Once every name is known: the record, the 100, and on with it.
     fn chosen(&mut self, turn: &mut Turn<'_>, station: &Station, owner: Owner, mut context: Box<Context>) {
         if context.searching.is_empty() {
-            if let Some(handle) = context.patience.take() {
+            if context.is_invite()
+                && let Some(handle) = context.patience.take()
+            {
                 self.timers.cancel(handle);
             }
             let legs = std::mem::take(&mut context.chosen);
@@ -142,6 +145,15 @@ impl Proxy {
         self.contexts.insert(owner.0, context);
     }
 
+    /// RFC 4320 §4.1: who has asked for something other than a session hears 100 once it would repeat itself each T2, and
+    /// not before.
+    pub(super) fn still_unanswered(&mut self, turn: &mut Turn<'_>, station: &Station, owner: Owner) {
+        let Some(context) = self.contexts.get_mut(&owner.0) else { return };
+        context.patience = None;
+        let trying = station.reply(&context.original.request, &context.original.source, 100, None, Vec::new());
+        self.table.respond(turn, context.server, 100, Outgoing::new(None, trying));
+    }
+
     pub(super) fn stop_searching(&mut self, context: &mut Context) {
         for search in context.searching.drain(..) {
             self.lookups.remove(&search.lookup);
@@ -163,27 +175,19 @@ impl Proxy {
             return false;
         }
         context.started = group.end;
-        let said = group.len() > 1 || context.original.request.header(HeaderId::MaxBreadth).is_some();
         for at in group {
             context.legs[at].breadth = breadth;
-            self.start_leg(turn, station, owner, context, at, said.then_some(breadth));
+            self.start_leg(turn, station, owner, context, at);
         }
         true
     }
 
-    fn start_leg(
-        &mut self,
-        turn: &mut Turn<'_>,
-        station: &Station,
-        owner: Owner,
-        context: &mut Context,
-        at: usize,
-        breadth: Option<usize>,
-    ) {
+    fn start_leg(&mut self, turn: &mut Turn<'_>, station: &Station, owner: Owner, context: &mut Context, at: usize) {
         let leg = &mut context.legs[at];
-        let bytes = forward::write(station, &context.original, &leg.target, breadth);
+        let bytes = forward::write(station, &context.original, &leg.target, leg.breadth);
         let key = ClientKey::new(&station.keys.branch, &leg.target.branch, &context.original.request.method());
-        let user = LegRef { owner, leg: at, upstream: Some(context.server), call: context.call };
+        let session = session_timer::offer(&station.rack.session_timers, &context.original.request);
+        let user = LegRef { owner, leg: at, upstream: Some(context.server), call: context.call, session };
         let subject = subject(station, context.method, &leg.target, &context.original.request);
         leg.client = self.table.open_client(turn, key, subject, Outgoing::new(context.after, bytes), user);
         if leg.client.is_none() {
@@ -212,8 +216,7 @@ impl Proxy {
         let leg = &mut context.legs[at];
         leg.target = next;
         leg.rang_out = false;
-        let breadth = (leg.breadth < checks::max_breadth(&context.original.request)).then_some(leg.breadth);
-        self.start_leg(turn, station, owner, context, at, breadth);
+        self.start_leg(turn, station, owner, context, at);
         true
     }
 }
@@ -228,7 +231,9 @@ fn located(station: &Station, context: &mut Context, choice: Choice, result: Res
     let hops = match result {
         Ok(hops) => hops,
         Err(unresolved) => {
-            context.unreachable.push(Failure { status: unresolved.status(), response: None });
+            // A trunk's own name is nothing that the caller got wrong.
+            let status = if matches!(choice.peer, Some(Peer::Trunk(_))) { 503 } else { unresolved.status() };
+            context.unreachable.push(Failure { status, response: None });
             return;
         }
     };

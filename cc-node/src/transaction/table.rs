@@ -34,6 +34,8 @@ pub struct LegRef {
     pub upstream: Option<ServerId>,
     /// The call that the INVITE began.
     pub call: Option<CallRef>,
+    /// The session interval, in seconds, of a 2xx that names none (RFC 4028 §8.2).
+    pub session: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

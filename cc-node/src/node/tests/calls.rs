@@ -71,8 +71,22 @@ fn a_bye_that_nobody_answers_ends_the_call_all_the_same() {
     let ok = established(&mut b, "c");
     b.hear(ALICE, &in_dialog("BYE", "c", 2, ok.route(), "sip:bob@10.0.0.2:5060"));
     let said = b.pass(Duration::from_secs(40));
-    assert!(said.iter().all(|s| s.what() == "BYE"), "no 408 to a BYE: {:?}", ladder(&said));
+    let answers: Vec<&str> = said.iter().map(Said::what).filter(|what| *what != "BYE").collect();
+    assert_eq!(answers, ["100"], "no 408 to a BYE");
     assert_eq!(b.cdrs.len(), 1);
+}
+
+/// RFC 4320 §4.1: not before the caller repeats itself each T2 (0.5 s and 1 s and 2 s), and then once.
+#[test]
+fn what_is_no_invite_hears_100_when_it_would_repeat_itself_slowly() {
+    let mut b = bench();
+    b.hear(ALICE, &request("MESSAGE", "sip:bob@rack.test", "c", 1, ""));
+    let early = b.pass(Duration::from_millis(3_499));
+    assert!(early.iter().all(|s| s.what() == "MESSAGE"), "{:?}", ladder(&early));
+    let then = b.pass(Duration::from_millis(1));
+    assert_eq!(then.iter().map(Said::what).filter(|what| *what == "100").count(), 1, "{:?}", ladder(&then));
+    let again = b.hear(ALICE, &request("MESSAGE", "sip:bob@rack.test", "c", 1, ""));
+    assert_eq!(ladder(&again), ["100 → 10.0.0.1:5060"], "to a repeat too");
 }
 
 #[test]

@@ -46,6 +46,21 @@ fn a_repeated_200_goes_up_each_time_long_after_the_transactions_too() {
     assert_eq!(b.node.stats().calls_answered, 1);
 }
 
+/// RFC 4028 §8.2: what was written into the 200 stands in its repeats too, or the caller whose 200 was lost never refreshes.
+#[test]
+fn a_repeated_200_tells_of_the_session_timer_again() {
+    let mut b = bench();
+    let with_timer = request("INVITE", "sip:bob@rack.test", "c", 1, "Supported: timer\nSession-Expires: 1800\n");
+    let forwarded = b.hear(ALICE, &with_timer).remove(1);
+    let ok = response(&forwarded, "200 OK", "b", BOB_CONTACT);
+    for wait in [0, 500, 31_000] {
+        b.pass(Duration::from_millis(wait));
+        let said = b.hear(BOB, &ok);
+        assert_eq!(ladder(&said), ["200 → 10.0.0.1:5060"]);
+        assert_eq!((said[0].header("Session-Expires"), said[0].header("Require")), ("1800;refresher=uac", "timer"));
+    }
+}
+
 #[test]
 fn a_repeated_refusal_is_acked_again_and_the_final_repeated_until_its_ack() {
     let mut b = bench();

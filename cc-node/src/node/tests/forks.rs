@@ -1,6 +1,7 @@
 //! Several contacts: together, one after another, and what the caller hears of them.
 
 use super::*;
+use crate::cdr::EndedBy;
 
 const BOTH: [(&str, &str, u16); 2] = [("sip:bob@10.0.0.2:5060", BOB, 1000), ("sip:bob@10.0.0.3:5060", BOB_TOO, 1000)];
 
@@ -43,6 +44,23 @@ fn two_answers_both_reach_the_caller_and_make_one_call() {
     b.hear(BOB_TOO, &response(&bye[0], "200 OK", "b2", ""));
     assert_eq!(b.cdrs.len(), 1);
     assert_eq!((b.cdrs[0].to_tag.as_str(), b.cdrs[0].ms_duration), ("b2", 10_000));
+}
+
+/// Each dialog has a timer of its own (RFC 4028): that of a fork which was hung up ends nothing of the other, and that
+/// of the other ends the call.
+#[test]
+fn a_fork_that_is_over_takes_its_session_timer_along() {
+    let (mut b, one, two) = two_phones();
+    b.hear(BOB, &response(&one, "200 OK", "b", &format!("{BOB_CONTACT}Session-Expires: 600\n")));
+    let timed = "Contact: <sip:bob@10.0.0.3:5060>\nSession-Expires: 90;refresher=uas\n";
+    let second = b.hear(BOB_TOO, &response(&two, "200 OK", "b2", timed)).remove(0);
+    let bye = in_dialog("BYE", "c", 2, second.route(), "sip:bob@10.0.0.3:5060").replace(";tag=b", ";tag=b2");
+    let bye = b.hear(ALICE, &bye);
+    b.hear(BOB_TOO, &response(&bye[0], "200 OK", "b2", ""));
+    b.pass(Duration::from_secs(200));
+    assert_eq!((b.cdrs.len(), b.node.calls().established()), (0, 1));
+    b.pass(Duration::from_secs(500));
+    assert_eq!((b.cdrs[0].to_tag.as_str(), b.cdrs[0].ended_by), ("b", EndedBy::SessionExpired));
 }
 
 /// A proxy further down forks: two answers of one branch of ours.
@@ -132,5 +150,12 @@ fn breadth_is_shared_out_and_never_exceeded() {
     assert_eq!(said.len(), 2, "one after another");
     let next = b.hear(BOB, &response(&said[1], "486 Busy Here", "b", ""));
     assert_eq!(ladder(&next), ["ACK → 10.0.0.2:5060", "INVITE → 10.0.0.3:5060"]);
+    assert_eq!(next[1].header("Max-Breadth"), "1");
     assert_eq!(b.hear(ALICE, &request("INVITE", "sip:bob@rack.test", "e", 1, "Max-Breadth: 0\n"))[0].what(), "440");
+    // One for each request, whatever came (RFC 5393 §5.3.3).
+    let mut b = bench();
+    for (call, asked, told) in [("f", "", "60"), ("g", "Max-Breadth: 7\n", "7"), ("h", "Max-Breadth: 200\n", "60")] {
+        let said = b.hear(ALICE, &request("INVITE", "sip:bob@rack.test", call, 1, asked));
+        assert_eq!(said[1].all("Max-Breadth").collect::<Vec<_>>(), [told]);
+    }
 }

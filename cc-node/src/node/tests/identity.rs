@@ -375,7 +375,7 @@ fn by_a_trunk_a_user_calls_under_its_own_name_or_none() {
     }
 }
 
-/// FAILURES I9 for every length of a request, from one that no phone would send.
+/// Never more than twice what was asked, for every length of a request from one that no phone would send.
 #[test]
 fn a_challenge_is_never_more_than_twice_its_request() {
     let mut b = safe_bench();

@@ -22,6 +22,17 @@ fn one_source_cannot_take_the_room_of_all() {
     assert_eq!(b.hear(ALICE, &invite("c6")).len(), 2, "what has ended does not count");
 }
 
+/// A repeat of what was refused for want of room is refused so again: its nonce was not used up.
+#[test]
+fn room_is_looked_for_before_the_digest_is() {
+    let mut b = changed_bench("limits: { transactions: 100, calls: 20 }", "limits: { transactions: 2 }");
+    assert_eq!(b.hear(ALICE, &invite("c1")).len(), 2);
+    let safe = invite("c2").replace("rack.test", "safe.test");
+    for _ in 0..2 {
+        assert_eq!(ladder(&b.hear(ALICE, &safe)), ["503 → 10.0.0.1:5060"], "no challenge either");
+    }
+}
+
 const NARROW: &str = "limits: { message_bytes: 1300, headers: 16, header_value_bytes: 256, header_values: 16, uri_bytes: 128, \
     params: 8, param_bytes: 128, display_name_bytes: 32 }";
 

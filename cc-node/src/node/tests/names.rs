@@ -71,6 +71,33 @@ fn the_next_address_is_tried_after_503_and_after_silence_and_not_after_busy() {
     assert_eq!(elsewhere.to, first.to);
 }
 
+/// The address that was given up answers while the next one rings: it is that one's call, and the other is cancelled.
+#[test]
+fn a_200_of_the_address_before_cancels_the_one_that_rings() {
+    let mut b = named();
+    b.hear(ALICE, &call("c"));
+    let first = b.dns(two_addresses).remove(1);
+    let said = b.pass(Duration::from_secs(32));
+    let second = said.iter().find(|s| s.what() == "INVITE" && s.to != first.to).expect("another address").clone();
+    b.hear(&second.to, &response(&second, "180 Ringing", "two", ""));
+    let said = b.hear(&first.to, &response(&first, "200 OK", "one", "Contact: <sip:gw@10.8.0.77:5060>\n"));
+    assert_eq!(ladder(&said), ["200 → 10.0.0.1:5060".to_owned(), format!("CANCEL → {}", second.to)]);
+    let What::Answered { branch, .. } = b.record(said[0].after) else { panic!("{:?}", b.records) };
+    assert_eq!(&**branch, first.branch());
+    let said = b.hear(&second.to, &response(&second, "487 Request Terminated", "two", ""));
+    assert_eq!(ladder(&said), [format!("ACK → {}", second.to)]);
+    b.pass(Duration::from_secs(200));
+    assert_eq!(b.node.stats().transactions, Default::default(), "nothing is left of either");
+}
+
+#[test]
+fn a_trunk_whose_own_name_does_not_exist_is_no_fault_of_the_caller() {
+    let mut b = named();
+    b.hear(ALICE, &call("c"));
+    let said = b.dns(|_| DnsAnswer::NoSuchName { ttl_s: Some(60) });
+    assert_eq!(ladder(&said), ["100 → 10.0.0.1:5060", "500 → 10.0.0.1:5060"]);
+}
+
 #[test]
 fn while_names_take_their_time_the_caller_hears_100_and_may_cancel() {
     let mut b = named();

@@ -37,6 +37,19 @@ fn a_request_that_cannot_be_forwarded() {
     assert_eq!(said[0].header("Unsupported"), "magic");
 }
 
+/// §16.3 step 3 is for what goes on; what is for us has come far enough.
+#[test]
+fn what_ends_here_needs_no_hops() {
+    let mut b = bench();
+    let to_us = request("OPTIONS", "sip:192.0.2.1", "o", 1, "").replace("Max-Forwards: 70", "Max-Forwards: 0");
+    assert_eq!(answer(&mut b, &to_us), "SIP/2.0 200 OK");
+    let required = to_us.replace("Contact", "Require: magic, 100rel\nContact");
+    let refused = b.hear(ALICE, &required).remove(0);
+    assert_eq!((refused.what(), refused.header("Unsupported")), ("420", "magic, 100rel"));
+    let register = request("REGISTER", "sip:rack.test", "r", 1, "").replace("Max-Forwards: 70", "Max-Forwards: 0");
+    assert!(b.hear(ALICE, &register).is_empty() && !b.asks.is_empty(), "the location server is asked");
+}
+
 #[test]
 fn provisioned_but_not_registered_is_480() {
     let mut b = bench();
@@ -132,6 +145,8 @@ fn a_register_waits_for_the_log_and_a_repeat_does_not_ask_twice() {
     let text = request("REGISTER", "sip:rack.test", "r", 1, "Expires: 300\n");
     assert!(b.hear(ALICE, &text).is_empty() && b.hear(ALICE, &text).is_empty());
     assert_eq!(b.asks.len(), 1);
+    assert!(b.pass(Duration::from_millis(3_499)).is_empty());
+    assert_eq!(ladder(&b.pass(Duration::from_secs(20))), ["100 → 10.0.0.1:5060"], "RFC 4320 §4.1");
     let Effect::Location { ask, command: Command::Register(command), .. } = b.asks.remove(0) else {
         panic!("no REGISTER")
     };
@@ -151,7 +166,11 @@ fn a_register_without_an_outcome_is_503() {
     let Effect::Location { ask, .. } = b.asks.remove(0) else { panic!("no question") };
     assert_eq!(b.input(Input::Location { ask, outcome: Err(LocationFailure::Timeout) })[0].what(), "503");
     b.hear(ALICE, &request("REGISTER", "sip:rack.test", "r2", 1, ""));
-    assert_eq!(b.pass(Duration::from_secs(33))[0].what(), "503", "a lost outcome too");
+    assert_eq!(
+        ladder(&b.pass(Duration::from_secs(33))),
+        ["100 → 10.0.0.1:5060", "503 → 10.0.0.1:5060"],
+        "a lost one too"
+    );
     assert_eq!(
         answer(&mut b, &request("REGISTER", "sip:elsewhere.example", "r3", 1, "")),
         "SIP/2.0 403 This Domain Asks For Authentication"

@@ -253,7 +253,7 @@ fn what_is_forwarded_is_what_came_in() {
         let (before, after) = (parse(octets), parse(&sent));
         assert_eq!(after.validate(), Ok(()), "{name}");
         assert_eq!(before.body(), after.body(), "{name}");
-        let changed = ["via", "v", "max-forwards", "route", "record-route"];
+        let changed = ["via", "v", "max-forwards", "max-breadth", "route", "record-route"];
         let kept = |m: &SipMessage| -> Vec<(Vec<u8>, Vec<u8>)> {
             let keep = |n: &[u8]| !changed.iter().any(|c| n.eq_ignore_ascii_case(c.as_bytes()));
             m.headers().filter(|(_, n, _)| keep(n)).map(|(_, n, v)| (n.to_vec(), v.to_vec())).collect()

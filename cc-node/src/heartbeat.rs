@@ -1,4 +1,4 @@
-//! When a node sends a heartbeat and what it says (ARCHITECTURE §2 "Liveness", §5). Pure: `io::heartbeat` (its own thread
+//! When a node sends a heartbeat and what it says. Pure: `io::heartbeat` (its own thread
 //! and socket) and the simulated rack drive it.
 //!
 //! A node that is alive but useless must not look alive: `progress` moves only when *every* worker has ticked since,

@@ -1,5 +1,5 @@
-//! Requests within a dialog: proved by the token that they carry, sent to the other side's peer and nowhere else
-//! (ARCHITECTURE §2). No state is needed, so any node can do it for any call.
+//! Requests within a dialog: proved by the token that they carry, sent to the other side's peer and nowhere else.
+//! No state is needed, so any node can do it for any call.
 //!
 //! The next hop is RFC 3261's (Route, else Request-URI) and must lie in the peer: a flow side is always reached by its
 //! flow; a direct side must be the host that the flow came from; a trunk side is any address of that trunk, or a Contact

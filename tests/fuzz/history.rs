@@ -1,4 +1,4 @@
-//! What has brought down SIP servers: a seed for each bug class that THREATS names. Each says whose bug it was and what
+//! What has brought down SIP servers: a seed for each bug class. Each says whose bug it was and what
 //! it did there. Where a bug is one of state, of a stream or of load, the seed is its message, and the place named
 //! in `also` has the sequence. Every target of SIP text eats all of them first, unchanged.
 

@@ -1,4 +1,4 @@
-//! Nobody is known: every domain asks for a password, and no sender has one (FAILURES I9). Each datagram is answered by one
+//! Nobody is known: every domain asks for a password, and no sender has one. Each datagram is answered by one
 //! at most, to where it came from, of at most twice its octets; nothing is kept, nothing is repeated, nobody else hears.
 
 use super::choices::{Choices, at_length};

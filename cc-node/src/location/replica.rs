@@ -48,7 +48,7 @@ pub struct ReplicaStatus {
 struct LogClock {
     time: LogTime,
     heard_at: Time,
-    /// Stops while the log is silent: then no binding may be taken for overdue (ARCHITECTURE §4).
+    /// Stops while the log is silent: then no binding may be taken for overdue.
     stopped_at: Option<Time>,
 }
 

@@ -1,4 +1,4 @@
-//! Which placement this node stands under (ARCHITECTURE §2). A node never judges who is alive: it adopts the highest
+//! Which placement this node stands under. A node never judges who is alive: it adopts the highest
 //! epoch that a beacon names, computes the array from the beacon's inputs, and compares the digest.
 //! `io::control` and the simulated rack drive it; workers read the adopted [`Placement`].
 //!

@@ -1,4 +1,4 @@
-//! How many server transactions each source has open, so that one sender cannot take the room of all (THREATS). Kept by
+//! How many server transactions each source has open, so that one sender cannot take the room of all. Kept by
 //! `table`: there are never more entries than server transactions.
 
 use ahash::RandomState;

@@ -24,7 +24,8 @@ pub struct Limits {
     pub param_bytes: u32,
     /// The name before the `<` of an address.
     pub display_name_bytes: u32,
-    /// Transactions that a worker of a node keeps.
+    /// Transactions that a worker of a node keeps: for each call a second about 101, and 2 more for each second that it
+    /// rings.
     pub transactions: u32,
     /// Calls that a worker of a node keeps.
     pub calls: u32,
@@ -45,9 +46,9 @@ impl Default for Limits {
             params: params as u16,
             param_bytes: param as u32,
             display_name_bytes: display_name as u32,
-            transactions: 200_000,
-            calls: 100_000,
-            transactions_per_source: 50_000,
+            transactions: 1_000_000,
+            calls: 500_000,
+            transactions_per_source: 250_000,
         }
     }
 }

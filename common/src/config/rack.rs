@@ -26,7 +26,7 @@ pub struct Rack {
     pub domains: Vec<Domain>,
     #[serde(default)]
     pub registrar: Registrar,
-    /// Put once into an empty provisioning log; such a rack serves loopback only.
+    /// Put once into an empty provisioning log; the password `secret` is refused off loopback.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub subscribers: Vec<SubscriberRange>,
     /// Instead of the three lists of servers.

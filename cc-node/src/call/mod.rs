@@ -59,8 +59,6 @@ struct Kept {
     /// Each with the callee's side as its token says.
     dialogs: Vec<(DialogKey, Peer)>,
     longest: Option<Handle>,
-    /// By callee tag: when a dialog of it must have been refreshed.
-    sessions: SmallVec<[(Box<str>, Handle); 1]>,
 }
 
 /// What ends a call, or one dialog of it, if nobody does.
@@ -117,13 +115,7 @@ impl Calls {
 
     pub fn open(&mut self, call: Call) -> CallRef {
         self.serial += 1;
-        let index = self.kept.insert(Kept {
-            serial: self.serial,
-            call,
-            dialogs: Vec::new(),
-            longest: None,
-            sessions: SmallVec::new(),
-        });
+        let index = self.kept.insert(Kept { serial: self.serial, call, dialogs: Vec::new(), longest: None });
         CallRef { index, serial: self.serial }
     }
 
@@ -189,24 +181,15 @@ impl Calls {
 
     /// A 2xx has settled the interval of an answered dialog's session, or that it has none (RFC 4028 §8.2).
     pub fn session(&mut self, now: Time, call: CallRef, callee_tag: &str, expires_s: Option<u32>) {
-        self.session_ends(call, callee_tag);
         let Some(kept) = self.kept.get_mut(call.index).filter(|kept| kept.serial == call.serial) else { return };
-        if let Some(expires_s) = expires_s.filter(|_| kept.call.is_answered_by(callee_tag)) {
-            let until = now + Duration::from_secs(u64::from(expires_s)) + SESSION_GRACE;
-            let limit = Limit { call, dialog: Some(callee_tag.into()), by: EndedBy::SessionExpired };
-            kept.sessions.push((callee_tag.into(), self.limits.insert(until, limit)));
+        let Some(session) = kept.call.session(callee_tag) else { return };
+        if let Some(handle) = session.take() {
+            self.limits.cancel(handle);
         }
-    }
-
-    fn session_ends(&mut self, call: CallRef, callee_tag: &str) {
-        let limits = &mut self.limits;
-        let Some(kept) = self.kept.get_mut(call.index).filter(|kept| kept.serial == call.serial) else { return };
-        kept.sessions.retain(|(tag, handle)| {
-            let kept = &**tag != callee_tag;
-            if !kept {
-                limits.cancel(*handle);
-            }
-            kept
+        *session = expires_s.map(|expires_s| {
+            let until = now + Duration::from_secs(u64::from(expires_s)) + SESSION_GRACE;
+            let dialog = Some(callee_tag.into());
+            self.limits.insert(until, Limit { call, dialog, by: EndedBy::SessionExpired })
         });
     }
 
@@ -266,11 +249,11 @@ impl Calls {
         callee_tag: Option<&str>,
         by: EndedBy,
     ) -> Option<RecordNo> {
-        if let Some(tag) = callee_tag
-            && !self.kept(call)?.call.ended(tag)?
-        {
-            self.session_ends(call, tag);
-            return None;
+        if let Some(tag) = callee_tag {
+            self.session(turn.now, call, tag, None);
+            if !self.kept(call)?.call.ended(tag)? {
+                return None;
+            }
         }
         let cdr = self.get(call)?.cdr(turn.now, station, by)?;
         let call = self.remove(call)?;
@@ -311,7 +294,7 @@ impl Calls {
                 }
             }
         }
-        for handle in kept.sessions.into_iter().map(|(_, handle)| handle).chain(kept.longest) {
+        for handle in kept.call.sessions().chain(kept.longest) {
             self.limits.cancel(handle);
         }
         Some(kept.call)

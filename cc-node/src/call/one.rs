@@ -3,12 +3,12 @@
 use crate::cdr::{Cdr, EndedBy, timestamp};
 use crate::record::{CallKey, Decision, Side, What};
 use crate::station::Station;
+use common::deadlines::Handle;
+use common::fields::Fields;
 use common::flow::Peer;
 use common::ids::TrunkId;
 use common::time::{Duration, Time, WallMillis};
-use siphasher::sip128::{Hasher128, SipHasher24};
 use smallvec::SmallVec;
-use std::hash::Hasher;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -34,6 +34,8 @@ struct Answered {
     at: Time,
     wall: WallMillis,
     answer: Answer,
+    /// When this dialog's session must have been refreshed.
+    session: Option<Handle>,
 }
 
 pub struct Call {
@@ -89,6 +91,15 @@ impl Call {
         self.answers.iter().any(|a| &*a.answer.callee_tag == callee_tag)
     }
 
+    /// The session timer of an answered dialog.
+    pub(super) fn session(&mut self, callee_tag: &str) -> Option<&mut Option<Handle>> {
+        self.answers.iter_mut().find(|a| &*a.answer.callee_tag == callee_tag).map(|a| &mut a.session)
+    }
+
+    pub(super) fn sessions(&self) -> impl Iterator<Item = Handle> {
+        self.answers.iter().filter_map(|a| a.session)
+    }
+
     /// The first answer that is left.
     pub fn answer(&self) -> Option<&Answer> {
         self.answers.first().map(|a| &a.answer)
@@ -120,7 +131,7 @@ impl Call {
         if known || self.answers.len() + self.ended.len() == ANSWERS {
             return None;
         }
-        self.answers.push(Answered { at: now, wall, answer });
+        self.answers.push(Answered { at: now, wall, answer, session: None });
         Some(now.since(self.created.0))
     }
 
@@ -147,7 +158,7 @@ impl Call {
 
     /// `None`: it was not answered. Lengths are by the monotonic clock: a jump of the wall clock changes no charge.
     pub(super) fn cdr(&self, now: Time, station: &Station, by: EndedBy) -> Option<Cdr> {
-        let Answered { at: start, wall: start_wall, answer } = self.answers.first()?;
+        let Answered { at: start, wall: start_wall, answer, .. } = self.answers.first()?;
         let lasted = now.since(*start);
         let ms_duration = lasted.as_millis() as u64;
         let trunk = |id: Option<TrunkId>| Some(station.rack.trunk(id?)?.name.clone());
@@ -180,14 +191,14 @@ impl Call {
 
     /// The same on every node of the rack.
     fn id(&self, key: &[u8; 16]) -> String {
-        let mut hash = SipHasher24::new_with_key(key);
+        // The kinds of hash under the branch key are numbered in `common::branch` and `transaction::key`.
+        let mut fields = Fields::new(3);
         for field in [&*self.key.call_id, self.key.from_tag.as_bytes(), self.key.upstream_branch.as_bytes()] {
-            hash.write(&(field.len() as u32).to_be_bytes());
-            hash.write(field);
+            fields.field(field);
         }
-        hash.write(&self.key.cseq.to_be_bytes());
+        fields.raw(&self.key.cseq.to_be_bytes());
         // From the INVITE's record, so a node that takes over has the same.
-        hash.write(&self.created.1.0.to_be_bytes());
-        format!("{:032x}", hash.finish128().as_u128())
+        fields.raw(&self.created.1.0.to_be_bytes());
+        format!("{:032x}", fields.hash128(key))
     }
 }

@@ -44,9 +44,8 @@ impl Engine {
                 return self.register(turn, asked);
             }
             MethodKind::Options if matches!(named, Named::Ourselves) => {
-                let unknown: Vec<&str> = asked.request.words(HeaderId::Require).collect();
-                if !unknown.is_empty() {
-                    let refusal = Refusal::new(420, Rejection::Invalid).with("Unsupported", unknown.join(", "));
+                if let Some(unknown) = asked.request.not_understood(HeaderId::Require, "") {
+                    let refusal = Refusal::new(420, Rejection::Invalid).with("Unsupported", unknown);
                     return refuse(turn, station, &asked.request, &asked.source, asked.back, refusal);
                 }
                 let headers =
@@ -84,11 +83,10 @@ impl Engine {
         let promised = |plan: Plan| {
             identity::may_leave(&self.station.rack, &asked.request, &caller, &plan.choices)?;
             identity::privacy::promised(&self.station.rack, &asked.request, &plan.choices)?;
-            session_interval(&self.station, &asked.request)?;
-            Ok(plan)
+            Ok((plan, session_interval(&self.station, &asked.request)?))
         };
         match plan.and_then(promised) {
-            Ok(plan) => self.forward(turn, asked, routed, caller, plan),
+            Ok((plan, session)) => self.forward(turn, asked, routed, caller, plan, session),
             Err(refusal) => self.refuse_for_good(turn, asked, refusal),
         }
     }
@@ -128,7 +126,15 @@ impl Engine {
         self.answer_for_good(turn, asked, status, bytes);
     }
 
-    fn forward(&mut self, turn: &mut Turn<'_>, asked: Asked, routed: Routed, caller: Caller, plan: Plan) {
+    fn forward(
+        &mut self,
+        turn: &mut Turn<'_>,
+        asked: Asked,
+        routed: Routed,
+        caller: Caller,
+        plan: Plan,
+        session: Option<session_timer::Asked>,
+    ) {
         let subject = asked.subject(&self.station);
         let Asked { request, method, source, key, .. } = asked;
         let contact = contact_address(&request);
@@ -152,7 +158,7 @@ impl Engine {
         let owner = self.proxy.next_owner();
         let server = self.proxy.table.open_server(key, subject, owner);
         let sender = Sender::of(&self.station.rack, &caller);
-        let original = Original { request, source, routed, record_route, sender };
+        let original = Original { request, source, routed, record_route, sender, session };
         let Plan { choices, decisions } = plan;
         let caller = Some(caller);
         let job = Job { original, server, owner, caller, choices, decisions, key: call_key, call, dialogs };
@@ -224,9 +230,12 @@ fn is_for_nobody_here(station: &Station, asked: &Asked, uri: Option<&Uri<'_>>) -
         && !asked.request.from().and_then(|from| from.uri()).is_ok_and(|from| ours(&from))
 }
 
-/// 422 for a session interval that is too short (RFC 4028 §8.1).
-pub(super) fn session_interval(station: &Station, request: &SipMessage) -> Result<(), Refusal> {
-    session_timer::Asked::of(&station.rack.session_timers, request).map(drop)
+/// What a request asks of its session's timer; 422 for an interval that is too short (RFC 4028 §8.1).
+pub(super) fn session_interval(
+    station: &Station,
+    request: &SipMessage,
+) -> Result<Option<session_timer::Asked>, Refusal> {
+    session_timer::Asked::of(&station.rack.session_timers, request)
 }
 
 /// Whose call it is: From's URI, unless that names somebody else than who has proved to be calling.

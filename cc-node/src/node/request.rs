@@ -95,7 +95,7 @@ impl Engine {
         let hop = self.proxy.whereabouts(turn, &self.station, request.call_id(), &choice.next_hop);
         let Some(hop) = hop else { return turn.stats.drop(DropReason::AckOutsidePeer) };
         let record_route = RecordRoute::No;
-        let original = Original { request, source, routed, record_route, sender };
+        let original = Original { request, source, routed, record_route, sender, session: None };
         stateless::ack(turn, &self.station, &original, &choice, hop);
     }
 
@@ -172,10 +172,10 @@ impl Engine {
         let calls = dialog.calls(&self.proxy.calls, &asked.request);
         let choice = match self.proxy.table.len() < 2 * self.room() {
             true => session_interval(&self.station, &asked.request)
-                .and_then(|()| dialog.choice(&self.station, &self.proxy.calls, &calls, &routed)),
+                .and_then(|session| Ok((dialog.choice(&self.station, &self.proxy.calls, &calls, &routed)?, session))),
             false => Err(Refusal::full("Transactions")),
         };
-        let choice = match choice {
+        let (choice, session) = match choice {
             Ok(choice) => choice,
             Err(refusal) if asked.method == MethodKind::Invite => return self.refuse_for_good(turn, asked, refusal),
             Err(refusal) => return refuse(turn, &self.station, &asked.request, &asked.source, asked.back, refusal),
@@ -200,7 +200,7 @@ impl Engine {
         let server = self.proxy.table.open_server(asked.key, asked.subject(&self.station), owner);
         let sender = Sender::at(&self.station.rack, &dialog.near());
         let (request, source) = (asked.request, asked.source);
-        let original = Original { request, source, routed, record_route, sender };
+        let original = Original { request, source, routed, record_route, sender, session };
         let dialogs = calls.into_iter().map(|call| (call, dialog.sender)).collect();
         let choices = vec![choice];
         let job = Job { original, server, owner, caller: None, choices, decisions, key, call: None, dialogs };

@@ -53,12 +53,10 @@ pub fn check(station: &Station, request: &SipMessage, loop_hash: &str) -> Result
     if max_breadth(request) == 0 {
         return Err(Refusal::new(440, Rejection::Invalid));
     }
-    let understood = |tag: &&str| tag.eq_ignore_ascii_case(identity::privacy::OPTION);
-    let unknown: Vec<&str> = request.words(HeaderId::ProxyRequire).filter(|tag| !understood(tag)).collect();
-    if !unknown.is_empty() {
-        return Err(Refusal::new(420, Rejection::Invalid).with("Unsupported", unknown.join(", ")));
+    match request.not_understood(HeaderId::ProxyRequire, identity::privacy::OPTION) {
+        Some(unknown) => Err(Refusal::new(420, Rejection::Invalid).with("Unsupported", unknown)),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// Branches that this request and all that come of it may have at a time (RFC 5393 §5.3.3).

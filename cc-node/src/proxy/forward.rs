@@ -35,6 +35,8 @@ pub struct Original {
     pub record_route: RecordRoute,
     /// Decides what it may assert about the caller.
     pub sender: Sender,
+    /// What it asks of the session's timer, if it is a refresh.
+    pub session: Option<session_timer::Asked>,
 }
 
 /// The target of a choice: with its branch, which is never recomputed.
@@ -87,8 +89,8 @@ pub fn write(station: &Station, original: &Original, target: &Target, breadth: u
     auth::consume(&station.rack, request, &mut edit);
     identity::request(&station.rack, request, &original.sender, &target.peer, &mut edit);
     record_route(station, original, target, &mut edit);
-    if let Ok(Some(timer)) = session_timer::Asked::of(&station.rack.session_timers, request) {
-        timer.write(request, &mut edit);
+    if let Some(asked) = &original.session {
+        asked.write(request, &mut edit);
     }
     if let Ok(via) = request.top_via()
         && let Some(completed) = via.with_source(original.source.remote)

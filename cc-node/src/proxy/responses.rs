@@ -287,8 +287,7 @@ impl Proxy {
     ) -> Bytes {
         let mut edit = Edit::new(response);
         edit.remove_first_value(HeaderId::Via);
-        let timers = &station.rack.session_timers;
-        let settled = session_timer::settled(timers, &context.original, response, &mut edit);
+        let settled = context.original.session.map(|asked| asked.settled(response, &mut edit));
         if let Some(expires_s) = settled {
             let request = &context.original.request;
             let tag = |side| if side == Side::Caller { request.to_tag() } else { request.from_tag() };

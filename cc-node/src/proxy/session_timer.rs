@@ -1,7 +1,6 @@
 //! Session timers in the proxy's role (RFC 4028 §8): which interval a refresh asks for, what becomes of its 2xx, and when
 //! a session is over that nobody refreshes. Called by `node` (422), `forward` (the request) and `responses` (the 2xx).
 
-use super::forward::Original;
 use crate::service::Refusal;
 use crate::stats::Rejection;
 use common::config::SessionTimers;
@@ -74,20 +73,16 @@ impl Asked {
     }
 
     /// The interval that a 2xx settles, written into it where it names none.
-    fn settled(&self, response: &SipMessage, edit: &mut Edit<'_>) -> Option<u32> {
+    pub fn settled(&self, response: &SipMessage, edit: &mut Edit<'_>) -> Option<u32> {
         tell(self.offer(), response, edit);
         settles(self.offer(), response)
     }
 
-    /// Where the UAS knows no timers and the UAC does.
-    fn offer(&self) -> Option<u32> {
+    /// The interval of a 2xx that names none, where the UAS knows no timers and the UAC does. Kept with each branch, for
+    /// 2xx that come when all else is done.
+    pub fn offer(&self) -> Option<u32> {
         self.expires_s.filter(|_| self.supported)
     }
-}
-
-/// The interval of a 2xx to `request` that names none. Kept with its branch, for 2xx that come when all else is done.
-pub fn offer(timers: &SessionTimers, request: &SipMessage) -> Option<u32> {
-    Asked::of(timers, request).ok().flatten()?.offer()
 }
 
 /// What a 2xx settles.
@@ -105,18 +100,6 @@ pub fn tell(offer: Option<u32>, response: &SipMessage, edit: &mut Edit<'_>) {
     if !has_option(response, HeaderId::Require) {
         edit.append(HeaderId::Require, "timer");
     }
-}
-
-/// What a 2xx to `original` settles, written into it where that is ours to do. `None`: the session has no timer, or the
-/// request was no refresh.
-pub fn settled(
-    timers: &SessionTimers,
-    original: &Original,
-    response: &SipMessage,
-    edit: &mut Edit<'_>,
-) -> Option<Option<u32>> {
-    let asked = Asked::of(timers, &original.request).ok().flatten()?;
-    Some(asked.settled(response, edit))
 }
 
 /// `Session-Expires: 1800;refresher=uac` and `Min-SE: 90;…`: the seconds. An error where there is no number.

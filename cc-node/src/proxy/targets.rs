@@ -6,7 +6,6 @@ use super::checks;
 use super::context::{Cancel, Context, Leg, LegState, Search};
 use super::engine::{Proxy, Wait};
 use super::forward;
-use super::session_timer;
 use crate::dns::{DnsAnswer, DnsAsk};
 use crate::record::{Accepted, Target, What};
 use crate::resolve::{Hop, Located, Progress, Unresolved};
@@ -186,7 +185,7 @@ impl Proxy {
         let leg = &mut context.legs[at];
         let bytes = forward::write(station, &context.original, &leg.target, leg.breadth);
         let key = ClientKey::new(&station.keys.branch, &leg.target.branch, &context.original.request.method());
-        let session = session_timer::offer(&station.rack.session_timers, &context.original.request);
+        let session = context.original.session.and_then(|asked| asked.offer());
         let user = LegRef { owner, leg: at, upstream: Some(context.server), call: context.call, session };
         let subject = subject(station, context.method, &leg.target, &context.original.request);
         leg.client = self.table.open_client(turn, key, subject, Outgoing::new(context.after, bytes), user);

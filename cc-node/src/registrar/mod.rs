@@ -85,9 +85,8 @@ impl Registrar {
         aor: &Aor,
         source: &ProxyHeader,
     ) -> Result<Option<RegisterCommand>, RegisterReply> {
-        let unknown: Vec<&str> = msg.words(HeaderId::Require).filter(|w| !w.eq_ignore_ascii_case("path")).collect();
-        if !unknown.is_empty() {
-            return Err(RegisterReply::status(420).with("Unsupported", unknown.join(", ")));
+        if let Some(unknown) = msg.not_understood(HeaderId::Require, "path") {
+            return Err(RegisterReply::status(420).with("Unsupported", unknown));
         }
         let closed = self.rack.domain(aor.domain()).is_none_or(|d| d.provisioning == Provisioning::Closed);
         if closed && view.subscriber(aor).is_none() {

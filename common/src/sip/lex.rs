@@ -73,6 +73,15 @@ pub(crate) fn trimmed(v: &[u8], range: Range<usize>) -> Range<usize> {
     start..end
 }
 
+/// Where a part stands that is borrowed from `whole`; an empty one may be borrowed from anywhere.
+pub(crate) fn within(whole: &[u8], part: &[u8]) -> Range<u32> {
+    if part.is_empty() {
+        return 0..0;
+    }
+    let start = part.as_ptr() as usize - whole.as_ptr() as usize;
+    start as u32..(start + part.len()) as u32
+}
+
 /// Both sides of the first such octet (ASCII).
 pub(crate) fn split_at(text: &str, octet: u8) -> Option<(&str, &str)> {
     let at = memchr(octet, text.as_bytes())?;

@@ -288,11 +288,7 @@ impl Facts {
 
     pub(super) fn read(mut self, message: &SipMessage) -> Facts {
         let whole: &[u8] = &message.buf;
-        let within = |part: &[u8]| {
-            // Every part is borrowed from the buffer.
-            let start = part.as_ptr() as usize - whole.as_ptr() as usize;
-            start as u32..(start + part.len()) as u32
-        };
+        let within = |part: &[u8]| lex::within(whole, part);
         // Whether it can be read, with a tag that is none or not empty; and that tag.
         let tag_of = |addr: Result<NameAddr<'_>, ParseError>| match addr.map(|addr| addr.param("tag")) {
             Err(_) => (false, None),

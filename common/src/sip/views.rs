@@ -15,6 +15,12 @@ impl SipMessage {
         self.values(id).filter_map(|value| std::str::from_utf8(value).ok())
     }
 
+    /// The option tags of Require or Proxy-Require that are not `understood` (one tag, or none), as Unsupported lists them.
+    pub fn not_understood(&self, id: HeaderId, understood: &str) -> Option<String> {
+        let unknown: Vec<&str> = self.words(id).filter(|tag| !tag.eq_ignore_ascii_case(understood)).collect();
+        (!unknown.is_empty()).then(|| unknown.join(", "))
+    }
+
     pub fn uri(&self) -> Result<Uri<'_>, ParseError> {
         Uri::parse(
             std::str::from_utf8(self.request_uri_octets()).map_err(|_| ParseError::Uri("octets that are not UTF-8"))?,

@@ -30,12 +30,7 @@ pub(in crate::sip) struct Parts {
 
 impl Parts {
     pub(in crate::sip) fn of(via: &Via<'_>) -> Parts {
-        let within = |part: &str| {
-            // Every part is borrowed from `raw`, but for the parameters of one that has none.
-            let start = (part.as_ptr() as usize).wrapping_sub(via.raw.as_ptr() as usize);
-            let start = if part.is_empty() { 0 } else { start };
-            start as u32..(start + part.len()) as u32
-        };
+        let within = |part: &str| lex::within(via.raw.as_bytes(), part.as_bytes());
         Parts {
             transport: within(via.transport),
             host: within(via.host),

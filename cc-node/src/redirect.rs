@@ -19,7 +19,7 @@ pub fn wanted(station: &Station, caller: &Caller, uri: &Uri<'_>, request: &SipMe
         let host = uri.sip().and_then(|uri| rack.domain_of_host(uri.host, uri.port));
         host.or_else(|| rack.default_domain()).map(|domain| domain.mode)
     };
-    let asks = || request.words(HeaderId::RequestDisposition).any(|word| word.trim().eq_ignore_ascii_case("redirect"));
+    let asks = || request.texts(HeaderId::RequestDisposition).any(|word| word.trim().eq_ignore_ascii_case("redirect"));
     match by_trunk.or_else(by_domain).unwrap_or_default() {
         Mode::Proxy => false,
         Mode::Redirect => true,

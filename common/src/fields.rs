@@ -16,15 +16,28 @@ pub struct Fields {
 
 impl Fields {
     /// `domain` keeps hashes of different kinds under one key apart.
+    #[inline]
     pub fn new(domain: u8) -> Fields {
-        let mut fields = Fields { short: [0; SHORT], length: 0, long: Vec::new() };
-        fields.raw(&[domain]);
-        fields
+        let mut short = [0; SHORT];
+        short[0] = domain;
+        Fields { short, length: 1, long: Vec::new() }
     }
 
     pub fn field(&mut self, octets: &[u8]) {
-        self.raw(&(octets.len() as u32).to_be_bytes());
-        self.raw(octets);
+        let length = (octets.len() as u32).to_be_bytes();
+        let Some((room, rest)) = self.short.get_mut(self.length..).and_then(|rest| rest.split_at_mut_checked(4)) else {
+            self.raw(&length);
+            return self.raw(octets);
+        };
+        room.copy_from_slice(&length);
+        self.length += 4;
+        match rest.get_mut(..octets.len()) {
+            Some(room) => {
+                room.copy_from_slice(octets);
+                self.length += octets.len();
+            }
+            None => self.raw(octets),
+        }
     }
 
     /// What has one length always, or stands last.

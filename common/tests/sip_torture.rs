@@ -185,7 +185,7 @@ fn sip_torture_semiuri() {
         (uri.user_unescaped().as_deref(), uri.host, uri.params.is_empty()),
         (Some("user;par=u@example.net"), "example.com", true)
     );
-    assert_eq!(m.words(common::sip::HeaderId::Accept).count(), 6);
+    assert_eq!(m.texts(common::sip::HeaderId::Accept).count(), 6);
 }
 
 #[test]

@@ -86,7 +86,7 @@ const MESSAGE: [Work; 5] = [
     ("message", |octets| {
         let Ok(m) = SipMessage::parse(octets.to_vec().into(), &WIDE) else { return };
         let _ = black_box((m.validate(), m.vias().is_ok(), m.routes().is_ok(), m.contacts().is_ok(), m.token(&vip())));
-        let _ = black_box((m.from_tag(), m.to_tag(), m.header_named("absent"), m.words(HeaderId::Supported).count()));
+        let _ = black_box((m.from_tag(), m.to_tag(), m.header_named("absent"), m.texts(HeaderId::Supported).count()));
     }),
     ("limits", |octets| {
         // One low limit, so that everything is measured; the rest is never met, so that nothing ends it.

@@ -70,7 +70,7 @@ fn views(m: &SipMessage) {
     for id in HeaderId::KNOWN {
         // What is found by the index is what stands in the lines.
         assert!(m.header(*id) == all(*id).next() && m.all(*id).eq(all(*id)), "{}", id.name());
-        let _ = (m.text(*id), m.words(*id).count(), m.addrs(*id).map(|all| all.len()));
+        let _ = (m.text(*id), m.texts(*id).count(), m.addrs(*id).map(|all| all.len()));
         for value in m.values(*id) {
             let ends = [value.first(), value.last()].into_iter().flatten();
             let blank = ends.filter(|b| matches!(b, b' ' | b'\t' | b'\r' | b'\n')).count();

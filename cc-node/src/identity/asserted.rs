@@ -21,7 +21,7 @@ pub fn identities(rack: &Rack, request: &SipMessage, aor: &Aor) -> Vec<String> {
 /// The display name of a P-Preferred-Identity that names this user. One that names anybody else is a hint for nobody: it
 /// is not heeded, and removed like any (RFC 3325 §6).
 fn preferred(rack: &Rack, request: &SipMessage, aor: &Aor) -> Option<String> {
-    request.words(HeaderId::PPreferredIdentity).find_map(|value| {
+    request.texts(HeaderId::PPreferredIdentity).find_map(|value| {
         let preferred = NameAddr::parse(HeaderId::PPreferredIdentity, value).ok()?;
         let uri = SipUri::parse(preferred.uri_text).ok()?;
         if local_aor(rack, &uri).as_ref() != Some(aor) {

@@ -98,7 +98,7 @@ pub(super) fn user_level_is_done(request: &SipMessage, edit: &mut Edit<'_>) {
         return;
     }
     edit.remove_all(HeaderId::Privacy);
-    let tags = || request.words(HeaderId::ProxyRequire);
+    let tags = || request.texts(HeaderId::ProxyRequire);
     if tags().any(|tag| tag.eq_ignore_ascii_case(OPTION)) {
         let others: Vec<&str> = tags().filter(|tag| !tag.eq_ignore_ascii_case(OPTION)).collect();
         match others.is_empty() {

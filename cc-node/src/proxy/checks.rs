@@ -41,13 +41,13 @@ pub fn hops(request: &SipMessage) -> Result<(), Refusal> {
 /// 482, 440 and 420, in the order of §16.3.
 pub fn check(station: &Station, request: &SipMessage, loop_hash: &str) -> Result<(), Refusal> {
     // Only a Via in which the loop part stands somewhere need be read.
-    let looped = |via: &[u8]| {
-        let via = std::str::from_utf8(via).ok().filter(|text| text.contains(loop_hash));
-        via.and_then(|text| Via::parse(text).ok()).is_some_and(|via| {
-            station.vip.names_via(&via) && via.branch().and_then(branch::loop_part) == Some(loop_hash)
-        })
+    let looped = |via: &str| {
+        via.contains(loop_hash)
+            && Via::parse(via).is_ok_and(|via| {
+                station.vip.names_via(&via) && via.branch().and_then(branch::loop_part) == Some(loop_hash)
+            })
     };
-    if request.values(HeaderId::Via).any(looped) {
+    if request.texts(HeaderId::Via).any(looped) {
         return Err(Refusal::new(482, Rejection::Invalid));
     }
     if max_breadth(request) == 0 {

@@ -34,6 +34,5 @@ pub fn contact_address(message: &SipMessage) -> Option<SocketAddr> {
 
 /// The URI of a message's first Contact.
 fn contact_uri(message: &SipMessage) -> Option<&str> {
-    let value = std::str::from_utf8(message.values(HeaderId::Contact).next()?).ok()?;
-    Some(Contact::parse(value).ok()?.addr()?.uri_text)
+    Some(Contact::parse(message.texts(HeaderId::Contact).next()?).ok()?.addr()?.uri_text)
 }

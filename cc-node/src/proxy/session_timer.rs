@@ -112,7 +112,7 @@ fn interval_s(message: &SipMessage, id: HeaderId) -> Result<Option<u32>, ()> {
 }
 
 fn has_option(message: &SipMessage, id: HeaderId) -> bool {
-    message.words(id).any(|word| word.trim().eq_ignore_ascii_case("timer"))
+    message.texts(id).any(|word| word.trim().eq_ignore_ascii_case("timer"))
 }
 
 #[cfg(test)]

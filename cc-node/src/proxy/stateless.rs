@@ -63,7 +63,7 @@ pub(super) fn late_2xx(station: &Station, source: &Flow, response: &SipMessage, 
 }
 
 fn next_address(response: &SipMessage) -> Option<SocketAddr> {
-    let next = response.values(HeaderId::Via).nth(1).and_then(|value| std::str::from_utf8(value).ok())?;
+    let next = response.texts(HeaderId::Via).nth(1)?;
     Via::parse(next).ok()?.response_address()
 }
 

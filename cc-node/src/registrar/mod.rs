@@ -186,7 +186,7 @@ pub fn idempotence_key(command: &RegisterCommand) -> IdempotenceKey {
 }
 
 fn supports_path(msg: &SipMessage) -> bool {
-    let mut options = msg.words(HeaderId::Supported).chain(msg.words(HeaderId::Require));
+    let mut options = msg.texts(HeaderId::Supported).chain(msg.texts(HeaderId::Require));
     options.any(|w| w.eq_ignore_ascii_case("path"))
 }
 

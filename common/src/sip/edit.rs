@@ -36,13 +36,6 @@ impl HeaderName<'_> {
             HeaderName::Text(_) => HeaderId::Other,
         }
     }
-
-    fn is(&self, id: HeaderId, name: &[u8]) -> bool {
-        match self {
-            HeaderName::Id(own) => *own == id,
-            HeaderName::Text(text) => text.as_bytes().eq_ignore_ascii_case(name),
-        }
-    }
 }
 
 /// One header line of the result. Texts of ours are ranges of [`Edit::texts`].
@@ -290,12 +283,15 @@ impl<'m> Edit<'m> {
     }
 
     fn line_is(&self, line: &Line, name: &HeaderName<'_>) -> bool {
+        let text = match name {
+            HeaderName::Id(id) => return self.line_id(line) == *id,
+            HeaderName::Text(text) => text.as_bytes(),
+        };
         match line {
             Line::Kept(index) | Line::Cut { index, .. } => {
-                let span = self.span(*index);
-                name.is(span.id, &self.message.buf[span.name()])
+                text.eq_ignore_ascii_case(&self.message.buf[self.span(*index).name()])
             }
-            Line::New { id, name: own, .. } => name.is(*id, self.name(own)),
+            Line::New { name, .. } => text.eq_ignore_ascii_case(self.name(name)),
         }
     }
 

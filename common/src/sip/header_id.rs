@@ -173,6 +173,33 @@ impl HeaderId {
     }
 }
 
+/// Names of headers; all that have no number are one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HeaderSet(u128);
+
+const _: () = assert!(HeaderId::KNOWN.len() < 128);
+
+impl HeaderSet {
+    pub const NONE: HeaderSet = HeaderSet(0);
+
+    pub const fn with(self, id: HeaderId) -> HeaderSet {
+        HeaderSet(self.0 | 1 << id as u8)
+    }
+
+    pub const fn contains(self, id: HeaderId) -> bool {
+        self.0 & 1 << id as u8 != 0
+    }
+
+    pub const fn or(self, other: HeaderSet) -> HeaderSet {
+        HeaderSet(self.0 | other.0)
+    }
+
+    /// Whether a name is in both.
+    pub const fn meets(self, other: HeaderSet) -> bool {
+        self.0 & other.0 != 0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

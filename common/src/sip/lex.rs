@@ -1,6 +1,7 @@
 //! The smallest pieces of RFC 3261 §25: white space, tokens, header lines with folding, comma lists, quoted strings.
 //! `scan` and `message` walk lines by the same function, so they cannot disagree on where a header ends.
 
+use super::HeaderId;
 use memchr::{memchr, memchr2, memchr3};
 use std::borrow::Cow;
 use std::ops::Range;
@@ -154,16 +155,25 @@ fn before_line_end(buf: &[u8], start: usize, feed: usize) -> usize {
     if feed > start && buf[feed - 1] == b'\r' { feed - 1 } else { feed }
 }
 
-/// Splits `content` of a line at its colon: name (white space before the colon cut) and trimmed value.
-pub(crate) fn name_and_value(buf: &[u8], content: Range<usize>) -> Option<(Range<usize>, Range<usize>)> {
+/// Splits `content` of a line at its colon: which header, where its name stands (white space before the colon cut), and
+/// its trimmed value.
+pub(crate) fn name_and_value(
+    buf: &[u8],
+    content: Range<usize>,
+) -> Option<(HeaderId, Range<usize>, Range<usize>)> {
     let line = &buf[content.clone()];
-    let length = line.iter().position(|b| !is(*b, TOKEN)).filter(|length| *length > 0)?;
-    let blank = line[length..].iter().position(|b| !matches!(b, b' ' | b'\t'))?;
-    let colon = content.start + length + blank;
-    if buf[colon] != b':' {
+    let colon = memchr(b':', line)?;
+    let mut name = &line[..colon];
+    while let [rest @ .., b' ' | b'\t'] = name {
+        name = rest;
+    }
+    let id = HeaderId::of(name);
+    // A name that is known is a token.
+    if id == HeaderId::Other && !is_token(name) {
         return None;
     }
-    Some((content.start..content.start + length, trimmed(buf, colon + 1..content.end)))
+    let value = trimmed(buf, content.start + colon + 1..content.end);
+    Some((id, content.start..content.start + name.len(), value))
 }
 
 /// The values of a comma list, as trimmed ranges; commas in quoted strings and within `<>` do not count, empty values
@@ -302,10 +312,11 @@ pub(crate) fn quoted(text: &str) -> String {
 
 /// Appends a header value that we write; a control octet becomes a space, so that no value can begin a new header.
 pub(crate) fn push_value(out: &mut Vec<u8>, value: &[u8]) {
-    let start = out.len();
-    out.extend_from_slice(value);
-    for b in out[start..].iter_mut().filter(|b| **b < 0x20 || **b == 0x7f) {
-        *b = b' ';
+    let is_control = |b: &u8| *b < 0x20 || *b == 0x7f;
+    // All octets are looked at without a way out, so that many are looked at at once; mostly there is none.
+    match value.iter().fold(false, |any, b| any | is_control(b)) {
+        false => out.extend_from_slice(value),
+        true => out.extend(value.iter().map(|b| if is_control(b) { b' ' } else { *b })),
     }
 }
 
@@ -329,7 +340,7 @@ mod tests {
         let buf = b"Subject: a\r\n b\n\tc\r\nNext: x\r\n\r\nbody";
         let Line::Header { content, next } = line_at(buf, 0) else { panic!("a header") };
         assert_eq!(&buf[content.clone()], b"Subject: a\r\n b\n\tc");
-        let (name, value) = name_and_value(buf, content).unwrap();
+        let (_, name, value) = name_and_value(buf, content).unwrap();
         assert_eq!((&buf[name], &buf[value]), (&b"Subject"[..], &b"a\r\n b\n\tc"[..]));
         let Line::Header { next, .. } = line_at(buf, next) else { panic!("a header") };
         assert_eq!(line_at(buf, next), Line::End { body: buf.len() - 4 });

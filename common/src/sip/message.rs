@@ -5,9 +5,9 @@ use super::headers::{numbers, via};
 use super::limits::Excess;
 use super::listeners::{Listeners, TokenSearch};
 use super::start_line::{self, StartLine};
-use super::views::as_text;
-use super::{CSeq, HeaderId, Limits, Method, NameAddr, ParseError, Via, lex, limits};
+use super::{CSeq, HeaderId, HeaderSet, Limits, Method, NameAddr, ParseError, Via, lex, limits};
 use bytes::Bytes;
+use bytestring::ByteString;
 use std::ops::Range;
 
 /// One header: where its name and value stand, and where the line ends.
@@ -26,9 +26,9 @@ pub(super) struct Span {
 impl Span {
     /// One line, its end left out; `None` if it is not `Name: value`.
     pub(super) fn read(buf: &[u8], content: Range<usize>, next: usize) -> Option<Span> {
-        let (name, value) = lex::name_and_value(buf, content)?;
+        let (id, name, value) = lex::name_and_value(buf, content)?;
         Some(Span {
-            id: HeaderId::of(&buf[name.clone()]),
+            id,
             start: name.start as u32,
             name_end: name.end as u32,
             value: value.start as u32,
@@ -60,8 +60,8 @@ const NONE: u16 = u16::MAX;
 pub(super) struct Facts {
     /// Span of the first one, by `HeaderId as usize`.
     first: [u16; HOT],
-    /// Names that are there at all, a bit each.
-    present: u128,
+    /// Names that are there at all.
+    present: HeaderSet,
     /// Octets of the tag; `None` also where the header cannot be read.
     pub(super) from_tag: Option<Range<u32>>,
     pub(super) to_tag: Option<Range<u32>>,
@@ -78,6 +78,8 @@ pub(super) struct Facts {
 #[derive(Clone, Debug)]
 pub struct SipMessage {
     pub(super) buf: Bytes,
+    /// Start line and headers, where all of them are text: looked through once, not for each part that is read.
+    pub(super) text: Option<ByteString>,
     pub(super) start: StartLine,
     pub(super) spans: Vec<Span>,
     /// Where the first header line begins.
@@ -128,13 +130,14 @@ impl SipMessage {
             StartLine::Response { .. } => &[],
         };
         let excess = limits::excess(&buf[..body], request_uri, &spans, limits);
-        let mut message =
-            SipMessage { start, spans, first_header, headers_end: at, body: body..buf.len(), excess, facts, buf };
+        let text = ByteString::try_from(buf.slice(..body)).ok();
+        let (headers_end, body) = (at, body..buf.len());
+        let mut message = SipMessage { buf, text, start, spans, first_header, headers_end, body, excess, facts };
         let length = message.header(HeaderId::ContentLength).and_then(numbers::content_length);
         if let Some(length) = length.filter(|l| *l < message.body.len()) {
             message.body.end = message.body.start + length;
         }
-        message.facts = message.facts.clone().read(&message);
+        Facts::read(&mut message);
         Ok(message)
     }
 
@@ -163,7 +166,7 @@ impl SipMessage {
 
     /// The Request-URI as written. Empty in a response, and where it is not UTF-8 (which `validate` refuses).
     pub fn request_uri(&self) -> &str {
-        std::str::from_utf8(self.request_uri_octets()).unwrap_or_default()
+        self.part_as_text(self.request_uri_octets()).unwrap_or_default()
     }
 
     pub fn request_uri_octets(&self) -> &[u8] {
@@ -189,6 +192,17 @@ impl SipMessage {
         }
     }
 
+    /// A part of the head, as text.
+    pub(super) fn part_as_text<'m>(&'m self, part: &'m [u8]) -> Option<&'m str> {
+        match &self.text {
+            Some(text) => {
+                let Range { start, end } = lex::within(&self.buf, part);
+                text.get(start as usize..end as usize)
+            }
+            None => std::str::from_utf8(part).ok(),
+        }
+    }
+
     pub(super) fn version(&self) -> &[u8] {
         match &self.start {
             StartLine::Request { version, .. } | StartLine::Response { version, .. } => &self.buf[version.clone()],
@@ -198,6 +212,11 @@ impl SipMessage {
     /// Every header line in order: number, name as written, trimmed value.
     pub fn headers(&self) -> impl Iterator<Item = (HeaderId, &[u8], &[u8])> {
         self.spans.iter().map(|s| (s.id, &self.buf[s.name()], &self.buf[s.value()]))
+    }
+
+    /// Whether there is a header of any of these names.
+    pub fn has_any(&self, names: HeaderSet) -> bool {
+        self.facts.present.meets(names)
     }
 
     /// The value of the first header line of that name.
@@ -261,7 +280,7 @@ impl Facts {
     pub(super) fn new() -> Facts {
         Facts {
             first: [NONE; HOT],
-            present: 0,
+            present: HeaderSet::NONE,
             from_tag: None,
             to_tag: None,
             addresses_good: false,
@@ -272,7 +291,7 @@ impl Facts {
     }
 
     pub(super) fn note(&mut self, id: HeaderId, at: usize) {
-        self.present |= 1 << (id as u8);
+        self.present = self.present.with(id);
         if let Some(first) = self.first.get_mut(id as usize).filter(|first| **first == NONE) {
             *first = u16::try_from(at).unwrap_or(NONE - 1);
         }
@@ -280,13 +299,14 @@ impl Facts {
 
     /// The span to begin with; `spans` where there is no such header.
     fn first(&self, id: HeaderId, spans: usize) -> usize {
-        if self.present & 1 << (id as u8) == 0 {
+        if !self.present.contains(id) {
             return spans;
         }
         self.first.get(id as usize).map_or(0, |first| usize::from(*first).min(spans))
     }
 
-    pub(super) fn read(mut self, message: &SipMessage) -> Facts {
+    /// What stands in the headers, once all are indexed.
+    pub(super) fn read(message: &mut SipMessage) {
         let whole: &[u8] = &message.buf;
         let within = |part: &[u8]| lex::within(whole, part);
         // Whether it can be read, with a tag that is none or not empty; and that tag.
@@ -299,15 +319,14 @@ impl Facts {
             }
         };
         let ((from_good, from_tag), (to_good, to_tag)) = (tag_of(message.from()), tag_of(message.to()));
-        self.addresses_good = from_good && to_good;
-        (self.from_tag, self.to_tag) = (from_tag, to_tag);
-        self.cseq =
-            message.header(HeaderId::CSeq).and_then(CSeq::split).map(|(number, method)| (number, within(method)));
+        let cseq = message.header(HeaderId::CSeq).and_then(CSeq::split);
+        let cseq = cseq.map(|(number, method)| (number, within(method)));
         let top_via = message.values(HeaderId::Via).next();
-        self.top_via = top_via.map(within);
-        self.via_parts =
-            top_via.and_then(|via| Some(via::Parts::of(&Via::parse(as_text(HeaderId::Via, via).ok()?).ok()?)));
-        self
+        let read = top_via.and_then(|via| Via::parse(message.as_text(HeaderId::Via, via).ok()?).ok());
+        let (top_via, via_parts) = (top_via.map(within), read.map(|via| via::Parts::of(&via)));
+        let Facts { first, present, .. } = message.facts;
+        let addresses_good = from_good && to_good;
+        message.facts = Facts { first, present, from_tag, to_tag, addresses_good, cseq, top_via, via_parts };
     }
 }
 

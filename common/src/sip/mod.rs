@@ -32,7 +32,7 @@ mod views;
 
 pub use edit::{Edit, HeaderName};
 pub use error::{Fault, Invalid, ParseError};
-pub use header_id::HeaderId;
+pub use header_id::{HeaderId, HeaderSet};
 pub use headers::auth::{Algorithm, Challenge, Credentials};
 pub use headers::contact::Contact;
 pub use headers::cseq::CSeq;

@@ -42,8 +42,9 @@ impl SipMessage {
             at = next;
         }
         let (headers_end, body) = (at, at..at);
-        let mut message = SipMessage { start, spans, first_header, headers_end, body, excess: None, facts, buf };
-        message.facts = message.facts.clone().read(&message);
+        let (text, excess) = (None, None);
+        let mut message = SipMessage { buf, text, start, spans, first_header, headers_end, body, excess, facts };
+        Facts::read(&mut message);
         message.can_be_answered().then_some(message)
     }
 

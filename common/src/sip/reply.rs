@@ -1,7 +1,6 @@
 //! A response made from its request (RFC 3261 §8.2.6): by the node for everything it answers itself.
 
 use super::message::Span;
-use super::views::as_text;
 use super::{HeaderId, SipMessage, Via, lex};
 use bytes::Bytes;
 use std::net::SocketAddr;
@@ -102,7 +101,7 @@ impl<'m> Reply<'m> {
             let first = lex::Values::of(value).next();
             // A line without a value is not the topmost Via.
             let changed = first.and_then(|first| Some((top.take()?, first))).and_then(|(source, first)| {
-                let via = Via::parse(as_text(HeaderId::Via, &value[first.clone()]).ok()?).ok()?;
+                let via = Via::parse(self.request.as_text(HeaderId::Via, &value[first.clone()]).ok()?).ok()?;
                 Some((via.with_source(source)?, first.end))
             });
             match changed {

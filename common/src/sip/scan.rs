@@ -88,8 +88,8 @@ pub fn call_id(datagram: &[u8]) -> Option<&[u8]> {
         if !matches!(message[content.start] | 0x20, b'c' | b'i') {
             continue;
         }
-        let Some((name, value)) = lex::name_and_value(message, content) else { continue };
-        if HeaderId::of(&message[name]) == HeaderId::CallId {
+        let Some((id, _, value)) = lex::name_and_value(message, content) else { continue };
+        if id == HeaderId::CallId {
             return Some(&message[value]).filter(|id| !id.is_empty());
         }
     }
@@ -105,9 +105,9 @@ fn headers<'a>(message: &'a [u8], first: usize, start: Start, mut search: TokenS
         if !matches!(message[content.start] | 0x20, b'c' | b'i' | b't' | b'v' | b'r') {
             continue;
         }
-        let Some((name, value)) = lex::name_and_value(message, content) else { continue };
+        let Some((id, _, value)) = lex::name_and_value(message, content) else { continue };
         let value = &message[value];
-        match HeaderId::of(&message[name]) {
+        match id {
             HeaderId::CallId if call_id.is_none() => call_id = Some(value),
             HeaderId::To if to.is_none() => to = Some(value),
             HeaderId::Route if request => search.route(value),

@@ -247,11 +247,19 @@ pub(super) fn host_port(text: &str) -> Result<(&str, Option<u16>), ParseError> {
     if rest.is_empty() {
         return Ok((host, None));
     }
-    let digits = rest.strip_prefix(':').map(lex::trim_text).and_then(|d| lex::digits(d.as_bytes()));
-    match digits.map(u16::try_from) {
-        Some(Ok(port)) => Ok((host, Some(port))),
-        _ => Err(ParseError::Uri("the port is not a number up to 65535")),
+    match rest.strip_prefix(':').and_then(|digits| port(lex::trim_text(digits).as_bytes())) {
+        Some(port) => Ok((host, Some(port))),
+        None => Err(ParseError::Uri("the port is not a number up to 65535")),
     }
+}
+
+/// 1*DIGIT, leading zeros too.
+fn port(digits: &[u8]) -> Option<u16> {
+    let next = |port: u16, digit: &u8| {
+        let digit = digit.is_ascii_digit().then(|| u16::from(digit - b'0'))?;
+        port.checked_mul(10)?.checked_add(digit)
+    };
+    digits.iter().try_fold(0, next).filter(|_| !digits.is_empty())
 }
 
 fn is_host(host: &str) -> bool {

@@ -1,7 +1,6 @@
 //! What a proxy refuses before it does anything for a request (RFC 3261 §16.3, §8.1.1, §8.2), and which responses it drops.
 
 use super::limits::Excess;
-use super::views::as_text;
 use super::{Fault, HeaderId, Invalid, SipMessage, Uri, Via, lex};
 
 fn bad(reason: impl Into<String>) -> Invalid {
@@ -48,7 +47,7 @@ impl SipMessage {
             }
             self.check_request_uri()?;
             // Every Via of a request is one that a response must be able to follow.
-            let mut below = self.values(HeaderId::Via).skip(1).map(|via| Via::parse(as_text(HeaderId::Via, via)?));
+            let mut below = self.values(HeaderId::Via).skip(1).map(|via| Via::parse(self.as_text(HeaderId::Via, via)?));
             below.try_for_each(|via| via.map(drop)).map_err(Invalid::from)?;
         }
         Ok(())

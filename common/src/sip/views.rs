@@ -7,24 +7,23 @@ use std::ops::Range;
 impl SipMessage {
     /// The first value of that name as text.
     pub fn text(&self, id: HeaderId) -> Result<Option<&str>, ParseError> {
-        self.header(id).map(|value| as_text(id, value)).transpose()
+        self.header(id).map(|value| self.as_text(id, value)).transpose()
     }
 
-    /// The words of a comma list such as Require or Supported, in order; octets that are no text are left out.
-    pub fn words(&self, id: HeaderId) -> impl Iterator<Item = &str> {
-        self.values(id).filter_map(|value| std::str::from_utf8(value).ok())
+    /// As [`SipMessage::values`]; those that are no text are left out.
+    pub fn texts(&self, id: HeaderId) -> impl Iterator<Item = &str> {
+        self.values(id).filter_map(|value| self.part_as_text(value))
     }
 
     /// The option tags of Require or Proxy-Require that are not `understood` (one tag, or none), as Unsupported lists them.
     pub fn not_understood(&self, id: HeaderId, understood: &str) -> Option<String> {
-        let unknown: Vec<&str> = self.words(id).filter(|tag| !tag.eq_ignore_ascii_case(understood)).collect();
+        let unknown: Vec<&str> = self.texts(id).filter(|tag| !tag.eq_ignore_ascii_case(understood)).collect();
         (!unknown.is_empty()).then(|| unknown.join(", "))
     }
 
     pub fn uri(&self) -> Result<Uri<'_>, ParseError> {
-        Uri::parse(
-            std::str::from_utf8(self.request_uri_octets()).map_err(|_| ParseError::Uri("octets that are not UTF-8"))?,
-        )
+        let text = self.part_as_text(self.request_uri_octets());
+        Uri::parse(text.ok_or(ParseError::Uri("octets that are not UTF-8"))?)
     }
 
     pub fn cseq(&self) -> Result<CSeq, ParseError> {
@@ -37,7 +36,7 @@ impl SipMessage {
     }
 
     pub fn top_via(&self) -> Result<Via<'_>, ParseError> {
-        let top = as_text(HeaderId::Via, self.top_via_octets().ok_or(ParseError::Missing(HeaderId::Via))?)?;
+        let top = self.as_text(HeaderId::Via, self.top_via_octets().ok_or(ParseError::Missing(HeaderId::Via))?)?;
         match self.facts.via_parts.as_ref().and_then(|parts| parts.via(top)) {
             Some(via) => Ok(via),
             None => Via::parse(top),
@@ -51,7 +50,7 @@ impl SipMessage {
 
     /// All Vias, topmost first; an error if one of them cannot be read.
     pub fn vias(&self) -> Result<Vec<Via<'_>>, ParseError> {
-        self.values(HeaderId::Via).map(|value| Via::parse(as_text(HeaderId::Via, value)?)).collect()
+        self.values(HeaderId::Via).map(|value| Via::parse(self.as_text(HeaderId::Via, value)?)).collect()
     }
 
     pub fn from(&self) -> Result<NameAddr<'_>, ParseError> {
@@ -74,11 +73,11 @@ impl SipMessage {
 
     fn tag(&self, tag: &Option<Range<u32>>) -> Option<&str> {
         let tag = tag.as_ref()?;
-        std::str::from_utf8(&self.buf[tag.start as usize..tag.end as usize]).ok()
+        self.part_as_text(&self.buf[tag.start as usize..tag.end as usize])
     }
 
     pub fn contacts(&self) -> Result<Vec<Contact<'_>>, ParseError> {
-        self.values(HeaderId::Contact).map(|value| Contact::parse(as_text(HeaderId::Contact, value)?)).collect()
+        self.values(HeaderId::Contact).map(|value| Contact::parse(self.as_text(HeaderId::Contact, value)?)).collect()
     }
 
     pub fn routes(&self) -> Result<Vec<NameAddr<'_>>, ParseError> {
@@ -91,12 +90,12 @@ impl SipMessage {
 
     /// All values of a header that is a list of addresses: Route, Record-Route, Path, Service-Route, P-Asserted-Identity …
     pub fn addrs(&self, id: HeaderId) -> Result<Vec<NameAddr<'_>>, ParseError> {
-        self.values(id).map(|value| NameAddr::parse(id, as_text(id, value)?)).collect()
+        self.values(id).map(|value| NameAddr::parse(id, self.as_text(id, value)?)).collect()
     }
 
     fn single_addr(&self, id: HeaderId) -> Result<NameAddr<'_>, ParseError> {
         let value = self.header(id).ok_or(ParseError::Missing(id))?;
-        NameAddr::parse(id, as_text(id, value)?)
+        NameAddr::parse(id, self.as_text(id, value)?)
     }
 
     /// `Ok(None)` where there is none (then 70 is assumed, RFC 3261 §16.6 step 3).
@@ -127,8 +126,8 @@ impl SipMessage {
     ) -> Result<Option<T>, ParseError> {
         self.header(id).map(|value| read(value).ok_or(ParseError::Malformed { header: id, why })).transpose()
     }
-}
 
-pub(super) fn as_text(id: HeaderId, octets: &[u8]) -> Result<&str, ParseError> {
-    std::str::from_utf8(octets).map(lex::trim_text).map_err(|_| ParseError::NotText(id))
+    pub(super) fn as_text<'m>(&'m self, id: HeaderId, value: &'m [u8]) -> Result<&'m str, ParseError> {
+        self.part_as_text(value).map(lex::trim_text).ok_or(ParseError::NotText(id))
+    }
 }

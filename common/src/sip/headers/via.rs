@@ -59,7 +59,8 @@ impl<'a> Via<'a> {
             Some((head, params)) => (head, Params::of(params)),
             None => (raw, Params::default()),
         };
-        if raw.len() > head.len() && params.segments().any(|s| params::split(s).0.is_empty()) {
+        let nameless = |segment: &str| matches!(segment.bytes().find(|b| !lex::is_space(*b)), None | Some(b'='));
+        if raw.len() > head.len() && params.segments().any(nameless) {
             return Err(wrong("an empty parameter"));
         }
         // What is appended to it (`received`) would stand within the string, and nobody would see it.

@@ -23,7 +23,7 @@ fn sip_message_index_and_views() {
     assert_eq!((m.from_tag(), m.to_tag(), m.cseq().unwrap().number), (Some("1"), None, 3));
     let contacts = m.contacts().unwrap();
     assert_eq!((contacts.len(), contacts[1]), (2, Contact::Star));
-    assert_eq!(m.words(HeaderId::Supported).collect::<Vec<_>>(), ["100rel", "path"]);
+    assert_eq!(m.texts(HeaderId::Supported).collect::<Vec<_>>(), ["100rel", "path"]);
     assert_eq!(m.values(HeaderId::Subject).collect::<Vec<_>>(), [b"a, b"]);
     assert_eq!((m.header_named("x-odd"), m.header_named("l")), (Some(&b"1"[..]), Some(&b"2"[..])));
     assert_eq!((m.max_forwards(), m.expires(), m.content_length()), (Ok(None), Ok(None), Ok(Some(2))));

@@ -255,11 +255,12 @@ impl Calls {
                 return None;
             }
         }
-        let cdr = self.get(call)?.cdr(turn.now, station, by)?;
+        self.get(call).filter(|call| call.is_answered())?;
         let call = self.remove(call)?;
         self.established -= 1;
-        turn.stats.cdrs += 1;
         let no = journal.write(turn, &call.key, What::Ended { at: turn.wall });
+        let cdr = call.into_cdr(turn.now, station, by)?;
+        turn.stats.cdrs += 1;
         turn.out.push(Effect::Cdr(Box::new(cdr)));
         Some(no)
     }

@@ -157,27 +157,28 @@ impl Call {
     }
 
     /// `None`: it was not answered. Lengths are by the monotonic clock: a jump of the wall clock changes no charge.
-    pub(super) fn cdr(&self, now: Time, station: &Station, by: EndedBy) -> Option<Cdr> {
-        let Answered { at: start, wall: start_wall, answer, .. } = self.answers.first()?;
-        let lasted = now.since(*start);
+    pub(super) fn into_cdr(mut self, now: Time, station: &Station, by: EndedBy) -> Option<Cdr> {
+        let id = self.id(&station.keys.branch);
+        let Answered { at: start, wall: start_wall, answer, .. } = self.answers.drain(..).next()?;
+        let lasted = now.since(start);
         let ms_duration = lasted.as_millis() as u64;
         let trunk = |id: Option<TrunkId>| Some(station.rack.trunk(id?)?.name.clone());
         Some(Cdr {
-            id: self.id(&station.keys.branch),
+            id,
             method: "INVITE",
             from_tag: self.key.from_tag.to_string(),
-            to_tag: answer.callee_tag.to_string(),
+            to_tag: answer.callee_tag.into_string(),
             callid: String::from_utf8_lossy(&self.key.call_id).into_owned(),
             sip_code: answer.status,
-            sip_reason: answer.reason.clone(),
+            sip_reason: answer.reason,
             created: timestamp(self.created.1),
             setup_time: start.since(self.created.0).as_millis() as f64 / 1000.0,
-            start_time: timestamp(*start_wall),
+            start_time: timestamp(start_wall),
             end_time: timestamp(WallMillis(start_wall.0 + ms_duration)),
             duration: ms_duration.div_ceil(1000),
             ms_duration,
-            caller: self.caller.clone(),
-            callee: self.callee.clone(),
+            caller: self.caller,
+            callee: self.callee,
             trunk_in: trunk(self.trunk_in),
             trunk_out: trunk(match answer.peer {
                 Peer::Trunk(id) => Some(id),

@@ -96,7 +96,7 @@ impl Engine {
         let Some(hop) = hop else { return turn.stats.drop(DropReason::AckOutsidePeer) };
         let record_route = RecordRoute::No;
         let original = Original { request, source, routed, record_route, sender, session: None };
-        stateless::ack(turn, &self.station, &original, &choice, hop);
+        stateless::ack(turn, &self.station, &original, choice, hop);
     }
 
     /// Peers that do not echo Record-Route: an ACK from a trunk, or from where its sender is registered, goes where its

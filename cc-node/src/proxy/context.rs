@@ -99,12 +99,10 @@ pub enum Cancel {
 }
 
 impl Leg {
-    /// Of the addresses of one target, best first; never empty.
-    pub fn of(addresses: Vec<Target>) -> Option<Leg> {
-        let mut alternatives = VecDeque::from(addresses);
-        let target = alternatives.pop_front()?;
+    /// Of the addresses of one target, best first.
+    pub fn of(target: Target, alternatives: VecDeque<Target>) -> Leg {
         let state = LegState::Waiting;
-        Some(Leg { target, alternatives, state, client: None, breadth: 0, timer: None, rang_out: false })
+        Leg { target, alternatives, state, client: None, breadth: 0, timer: None, rang_out: false }
     }
 
     pub fn is_pending(&self) -> bool {

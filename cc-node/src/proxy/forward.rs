@@ -41,12 +41,11 @@ pub struct Original {
 
 /// The target of a choice: with its branch, which is never recomputed.
 /// `next_hop`: where it is, now that its name is known; `attempt` counts the addresses of that name.
-pub fn target(station: &Station, original: &Original, choice: &Choice, next_hop: Flow, attempt: u32) -> Target {
+pub fn target(station: &Station, original: &Original, choice: Choice, next_hop: Flow, attempt: u32) -> Target {
     let Choice { uri, route, peer, order, hunt, recurse, .. } = choice;
-    let branch = write_branch(station, original, uri, route, next_hop, attempt);
-    let (uri, route) = (uri.clone(), route.clone());
+    let branch = write_branch(station, original, &uri, &route, next_hop, attempt);
     let peer = peer.unwrap_or(Peer::Flow(next_hop));
-    Target { uri, route, next_hop, peer, order: *order, attempt, hunt: *hunt, recurse: *recurse, branch }
+    Target { uri, route, next_hop, peer, order, attempt, hunt, recurse, branch }
 }
 
 fn write_branch(

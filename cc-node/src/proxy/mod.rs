@@ -28,7 +28,11 @@ use std::net::SocketAddr;
 
 /// The address that a message's first Contact names, if it is one.
 pub fn contact_address(message: &SipMessage) -> Option<SocketAddr> {
-    let uri = SipUri::parse(contact_uri(message)?).ok()?;
+    address_of(contact_uri(message)?)
+}
+
+fn address_of(uri: &str) -> Option<SocketAddr> {
+    let uri = SipUri::parse(uri).ok()?;
     Some(SocketAddr::new(uri.host_ip()?, uri.port_or_default()))
 }
 

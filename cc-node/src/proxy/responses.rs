@@ -4,7 +4,7 @@ use super::best::Failure;
 use super::context::{Cancel, Context, LegState};
 use super::engine::{Proxy, Wait};
 use super::targets::hop;
-use super::{contact_address, contact_uri, session_timer, stateless};
+use super::{address_of, contact_address, contact_uri, session_timer, stateless};
 use crate::call::{Answer, Side};
 use crate::effect::RecordNo;
 use crate::identity;
@@ -153,7 +153,7 @@ impl Proxy {
         }
         if let Some(call) = context.call {
             self.calls.ringing(turn, call);
-            self.early(context, at.leg, response);
+            self.early(context, at.leg, response, contact_uri(response));
         }
         let edge = context.edge(station, &context.legs[at.leg]);
         let bytes = stateless::upstream(station, response, edge);
@@ -181,8 +181,9 @@ impl Proxy {
         }
         let mut after = None;
         if context.is_invite() {
-            self.early(context, at.leg, response);
-            after = self.answered(turn, context, at.leg, response);
+            let contact = contact_uri(response);
+            self.early(context, at.leg, response, contact);
+            after = self.answered(turn, context, at.leg, response, contact);
             // Every 2xx to an INVITE goes upstream, at once (§16.7 step 5).
         } else if context.final_sent {
             return;
@@ -235,10 +236,10 @@ impl Proxy {
     }
 
     /// A dialog exists, early or confirmed: it can be found, and the callee's Contact is a way into it.
-    fn early(&mut self, context: &Context, at: usize, response: &SipMessage) {
+    fn early(&mut self, context: &Context, at: usize, response: &SipMessage, contact: Option<&str>) {
         let (Some(call), Some(tag)) = (context.call, response.to_tag()) else { return };
         self.calls.dialog(call, tag, context.legs[at].target.peer);
-        if let Some(address) = contact_address(response) {
+        if let Some(address) = contact.and_then(address_of) {
             self.calls.saw_contact(call, Side::Callee, address);
         }
     }
@@ -249,18 +250,18 @@ impl Proxy {
         context: &mut Context,
         at: usize,
         response: &SipMessage,
+        contact: Option<&str>,
     ) -> Option<RecordNo> {
         // Each dialog that a call is answered with is known; of a re-INVITE there is one.
         if std::mem::replace(&mut context.answered, true) && context.call.is_none() {
             return None;
         }
         let target = &context.legs[at].target;
-        let contact = contact_uri(response).map(Into::into);
         let answer = Answer {
             status: response.status(),
             reason: String::from_utf8_lossy(response.reason()).into_owned(),
             callee_tag: response.to_tag().unwrap_or_default().into(),
-            callee_contact: contact,
+            callee_contact: contact.map(Into::into),
             branch: response.top_via().ok().and_then(|via| via.branch()).unwrap_or(&target.branch).into(),
             peer: target.peer,
         };

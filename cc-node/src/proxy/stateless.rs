@@ -78,7 +78,7 @@ fn listener_towards(station: &Station, came_in_at: ListenerId, to: SocketAddr) -
 }
 
 /// An ACK to a 2xx: on its way, with a branch of its own.
-pub fn ack(turn: &mut Turn<'_>, station: &Station, original: &Original, choice: &Choice, hop: Flow) {
+pub fn ack(turn: &mut Turn<'_>, station: &Station, original: &Original, choice: Choice, hop: Flow) {
     let target = forward::target(station, original, choice, hop, 0);
     let bytes = forward::write(station, original, &target, checks::max_breadth(&original.request));
     let address = Address { listener: hop.listener, to: hop.remote, transport: Transport::Udp };

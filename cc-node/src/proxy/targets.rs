@@ -236,14 +236,19 @@ fn located(station: &Station, context: &mut Context, choice: Choice, result: Res
             return;
         }
     };
-    let flow = |hop: &Hop| match &choice.next_hop {
-        NextHop::At(flow) => *flow,
-        NextHop::Named { listener, .. } => Flow { listener: speaking(station, *listener, hop), remote: hop.address },
+    let target = |choice: Choice, attempt, hop: &Hop| {
+        let flow = match &choice.next_hop {
+            NextHop::At(flow) => *flow,
+            NextHop::Named { listener, .. } => {
+                Flow { listener: speaking(station, *listener, hop), remote: hop.address }
+            }
+        };
+        forward::target(station, &context.original, choice, flow, attempt)
     };
-    let targets =
-        (0..).zip(&hops).map(|(attempt, hop)| forward::target(station, &context.original, &choice, flow(hop), attempt));
-    let leg = Leg::of(targets.collect());
-    context.chosen.extend(leg);
+    let Some((first, others)) = hops.split_first() else { return };
+    let alternatives = (1..).zip(others).map(|(attempt, hop)| target(choice.clone(), attempt, hop)).collect();
+    let leg = Leg::of(target(choice, 0, first), alternatives);
+    context.chosen.push(leg);
 }
 
 /// The listener that is wanted if it speaks the hop's IP version, else the first that does.

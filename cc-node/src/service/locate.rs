@@ -64,8 +64,12 @@ fn choice(station: &Station, binding: &Binding, order: u16, recurse: bool) -> Op
         }
         None => (flow(binding.received), Peer::Flow(flow(binding.received))),
     };
-    // A URI's headers are for a new request, not for one that is forwarded (§19.1.5).
-    let (uri, route) = (SipUri { headers: None, ..contact }.to_string(), binding.path.clone());
+    let uri = match contact.headers {
+        None => binding.contact.clone(),
+        // A URI's headers are for a new request, not for one that is forwarded (§19.1.5).
+        Some(_) => SipUri { headers: None, ..contact }.to_string(),
+    };
+    let route = binding.path.clone();
     let (next_hop, peer) = (NextHop::At(next_hop), Some(peer));
     Some(Choice { uri, route, next_hop, peer, order, hunt: Hunt::AfterAnyFailure, recurse })
 }

@@ -304,7 +304,9 @@ impl<'m> Edit<'m> {
         let mut kept = from;
         for at in from..self.lines.len() {
             if !self.line_is(&self.lines[at], name) {
-                self.lines.swap(kept, at);
+                if kept < at {
+                    self.lines.swap(kept, at);
+                }
                 kept += 1;
             }
         }

@@ -25,7 +25,7 @@ macro_rules! headers {
                 }
             }
 
-            fn shape(self) -> Shape {
+            const fn shape(self) -> Shape {
                 match self {
                     $(HeaderId::$id => Shape::$shape,)+
                     HeaderId::Other => Shape::Free,
@@ -168,8 +168,8 @@ impl HeaderId {
     }
 
     /// Whether a second one makes the message malformed (RFC 3261 §7.3.1).
-    pub fn is_single(self) -> bool {
-        self.shape() == Shape::One
+    pub const fn is_single(self) -> bool {
+        matches!(self.shape(), Shape::One)
     }
 }
 
@@ -181,6 +181,18 @@ const _: () = assert!(HeaderId::KNOWN.len() < 128);
 
 impl HeaderSet {
     pub const NONE: HeaderSet = HeaderSet(0);
+
+    /// See [`HeaderId::is_single`].
+    pub(super) const SINGLE: HeaderSet = {
+        let (mut set, mut at) = (HeaderSet::NONE, 0);
+        while at < HeaderId::KNOWN.len() {
+            if HeaderId::KNOWN[at].is_single() {
+                set = set.with(HeaderId::KNOWN[at]);
+            }
+            at += 1;
+        }
+        set
+    };
 
     pub const fn with(self, id: HeaderId) -> HeaderSet {
         HeaderSet(self.0 | 1 << id as u8)

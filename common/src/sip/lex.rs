@@ -10,7 +10,6 @@ use std::ops::Range;
 const SPACE: u8 = 1;
 const TOKEN: u8 = 2;
 const HOST: u8 = 4;
-const NOT_IN_URI: u8 = 8;
 
 const CLASSES: [u8; 256] = {
     let mut classes = [0; 256];
@@ -26,9 +25,6 @@ const CLASSES: [u8; 256] = {
         }
         if word || matches!(b, b'-' | b'.' | b'_') {
             classes[at] |= HOST;
-        }
-        if b <= b' ' || b == 0x7f || matches!(b, b'<' | b'>' | b'"') {
-            classes[at] |= NOT_IN_URI;
         }
         at += 1;
     }
@@ -99,9 +95,15 @@ pub(crate) fn is_host_name(v: &[u8]) -> bool {
     !v.is_empty() && v.iter().all(|b| is(*b, HOST))
 }
 
+/// Whether white space or a control character stands there. All octets are looked at without a way out, so that many are
+/// looked at at once; so in the next one.
+pub(crate) fn is_spaced(v: &[u8]) -> bool {
+    v.iter().fold(false, |any, b| any | (*b <= b' ') | (*b == 0x7f))
+}
+
 /// Whether an octet stands there that no URI has: white space, a control character, a quote, an angle bracket.
 pub(crate) fn is_outside_uri(v: &[u8]) -> bool {
-    v.iter().any(|b| is(*b, NOT_IN_URI))
+    is_spaced(v) | v.iter().fold(false, |any, b| any | (*b == b'<') | (*b == b'>') | (*b == b'"'))
 }
 
 /// 1*DIGIT, saturating at `u64::MAX`; `None` for anything else (signs and spaces too).
@@ -157,10 +159,7 @@ fn before_line_end(buf: &[u8], start: usize, feed: usize) -> usize {
 
 /// Splits `content` of a line at its colon: which header, where its name stands (white space before the colon cut), and
 /// its trimmed value.
-pub(crate) fn name_and_value(
-    buf: &[u8],
-    content: Range<usize>,
-) -> Option<(HeaderId, Range<usize>, Range<usize>)> {
+pub(crate) fn name_and_value(buf: &[u8], content: Range<usize>) -> Option<(HeaderId, Range<usize>, Range<usize>)> {
     let line = &buf[content.clone()];
     let colon = memchr(b':', line)?;
     let mut name = &line[..colon];

@@ -60,8 +60,9 @@ const NONE: u16 = u16::MAX;
 pub(super) struct Facts {
     /// Span of the first one, by `HeaderId as usize`.
     first: [u16; HOT],
-    /// Names that are there at all.
+    /// Names that are there at all, and those on more than one line.
     present: HeaderSet,
+    pub(super) repeated: HeaderSet,
     /// Octets of the tag; `None` also where the header cannot be read.
     pub(super) from_tag: Option<Range<u32>>,
     pub(super) to_tag: Option<Range<u32>>,
@@ -281,6 +282,7 @@ impl Facts {
         Facts {
             first: [NONE; HOT],
             present: HeaderSet::NONE,
+            repeated: HeaderSet::NONE,
             from_tag: None,
             to_tag: None,
             addresses_good: false,
@@ -291,6 +293,9 @@ impl Facts {
     }
 
     pub(super) fn note(&mut self, id: HeaderId, at: usize) {
+        if self.present.contains(id) {
+            self.repeated = self.repeated.with(id);
+        }
         self.present = self.present.with(id);
         if let Some(first) = self.first.get_mut(id as usize).filter(|first| **first == NONE) {
             *first = u16::try_from(at).unwrap_or(NONE - 1);
@@ -324,9 +329,9 @@ impl Facts {
         let top_via = message.values(HeaderId::Via).next();
         let read = top_via.and_then(|via| Via::parse(message.as_text(HeaderId::Via, via).ok()?).ok());
         let (top_via, via_parts) = (top_via.map(within), read.map(|via| via::Parts::of(&via)));
-        let Facts { first, present, .. } = message.facts;
+        let Facts { first, present, repeated, .. } = message.facts;
         let addresses_good = from_good && to_good;
-        message.facts = Facts { first, present, from_tag, to_tag, addresses_good, cseq, top_via, via_parts };
+        message.facts = Facts { first, present, repeated, from_tag, to_tag, addresses_good, cseq, top_via, via_parts };
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a proxy refuses before it does anything for a request (RFC 3261 §16.3, §8.1.1, §8.2), and which responses it drops.
 
 use super::limits::Excess;
-use super::{Fault, HeaderId, Invalid, SipMessage, Uri, Via, lex};
+use super::{Fault, HeaderId, HeaderSet, Invalid, SipMessage, Uri, Via, lex};
 
 fn bad(reason: impl Into<String>) -> Invalid {
     refused(400, reason)
@@ -65,13 +65,11 @@ impl SipMessage {
     }
 
     fn check_duplicates(&self) -> Result<(), Invalid> {
-        let mut seen = [false; HeaderId::KNOWN.len()];
-        for span in self.spans.iter().filter(|s| s.id.is_single()) {
-            if std::mem::replace(&mut seen[span.id as usize], true) {
-                return Err(bad(format!("More Than One {}", span.id.name())));
-            }
+        let twice = |id: &&HeaderId| id.is_single() && self.facts.repeated.contains(**id);
+        match self.facts.repeated.meets(HeaderSet::SINGLE).then(|| HeaderId::KNOWN.iter().find(twice)).flatten() {
+            Some(id) => Err(bad(format!("More Than One {}", id.name()))),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn check_body(&self) -> Result<(), Invalid> {

@@ -86,7 +86,7 @@ fn check(uri_text: &str) -> Result<(), &'static str> {
     if uri_text.is_empty() {
         return Err("no URI");
     }
-    if uri_text.bytes().any(|b| b <= b' ' || b == 0x7f) {
+    if lex::is_spaced(uri_text.as_bytes()) {
         return Err("white space in the URI");
     }
     Ok(())

@@ -17,6 +17,7 @@ pub struct Via<'a> {
     pub host: &'a str,
     pub port: Option<u16>,
     pub params: Params<'a>,
+    branch: Option<&'a str>,
 }
 
 /// Where the parts of a Via stand in it: read once, looked at often.
@@ -26,6 +27,7 @@ pub(in crate::sip) struct Parts {
     host: Range<u32>,
     port: Option<u16>,
     params: Range<u32>,
+    branch: Option<Range<u32>>,
 }
 
 impl Parts {
@@ -36,14 +38,15 @@ impl Parts {
             host: within(via.host),
             port: via.port,
             params: within(via.params.as_str()),
+            branch: via.branch.map(within),
         }
     }
 
     /// The Via again that they were taken from.
     pub(in crate::sip) fn via<'a>(&self, raw: &'a str) -> Option<Via<'a>> {
         let part = |range: &Range<u32>| raw.get(range.start as usize..range.end as usize);
-        let (transport, host) = (part(&self.transport)?, part(&self.host)?);
-        Some(Via { raw, transport, host, port: self.port, params: Params::of(part(&self.params)?) })
+        let (transport, host, params) = (part(&self.transport)?, part(&self.host)?, Params::of(part(&self.params)?));
+        Some(Via { raw, transport, host, port: self.port, params, branch: self.branch.as_ref().and_then(part) })
     }
 }
 
@@ -59,10 +62,19 @@ impl<'a> Via<'a> {
             Some((head, params)) => (head, Params::of(params)),
             None => (raw, Params::default()),
         };
-        let nameless = |segment: &str| matches!(segment.bytes().find(|b| !lex::is_space(*b)), None | Some(b'='));
-        if raw.len() > head.len() && params.segments().any(nameless) {
-            return Err(wrong("an empty parameter"));
+        let mut branch = None;
+        // Even of no text there is one segment.
+        for segment in params.segments().filter(|_| raw.len() > head.len()) {
+            match segment.bytes().find(|b| !lex::is_space(*b)) {
+                None | Some(b'=') => return Err(wrong("an empty parameter")),
+                Some(b'b' | b'B') if branch.is_none() => {
+                    let (name, value) = params::split(segment);
+                    branch = name.eq_ignore_ascii_case("branch").then_some(value);
+                }
+                Some(_) => {}
+            }
         }
+        let branch = branch.flatten();
         // What is appended to it (`received`) would stand within the string, and nobody would see it.
         if lex::find_unquoted(params.as_str().as_bytes(), 0, b"").is_err() {
             return Err(wrong("a quoted string does not end"));
@@ -75,11 +87,11 @@ impl<'a> Via<'a> {
         }
         let (host, port) =
             uri::host_port(lex::trim_text(sent_by)).map_err(|_| wrong("the sent-by is not host[:port]"))?;
-        Ok(Via { raw, transport, host, port, params })
+        Ok(Via { raw, transport, host, port, params, branch })
     }
 
     pub fn branch(&self) -> Option<&'a str> {
-        self.params.value("branch")
+        self.branch
     }
 
     /// `None` if absent or no address. IPv6 with or without brackets (RFC 5118 §4.5).

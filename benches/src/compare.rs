@@ -2,7 +2,7 @@
 //! and a message. Noise of the machine then falls on all of them.
 
 use crate::echo;
-use crate::subject::{Places, Running, Subject, UAS, start};
+use crate::subject::{Places, Running, Subject, UAS, Work, start};
 use siprack::io::load::Field;
 use siprack::load::{Engine, Kind, Pace, Plan, Users};
 use std::collections::BTreeMap;
@@ -168,7 +168,7 @@ pub fn table(subjects: &[Subject], amount: &Amount, results: &Results) -> Vec<St
             "{what:<46} {:>9} {:>12} {:>12} {:>12} {:>8} {:>11}",
             "calls/s", "µs a call", "a message", "× kamailio", "failed", "generator"
         ));
-        let kamailio = subjects.iter().position(|s| *s == Subject::Kamailio { dialogs: true });
+        let kamailio = subjects.iter().position(|s| *s == Subject::Kamailio(Work::Service));
         let peer = kamailio.and_then(|at| results.get(&(load, at))).map(|all| median(all, whole));
         for (at, subject) in subjects.iter().enumerate() {
             let Some(all) = results.get(&(load, at)) else { continue };
@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn the_table_has_medians_and_ratios() {
-        let subjects = [Subject::Kamailio { dialogs: true }, Subject::Rack { nodes: 1 }];
+        let subjects = [Subject::Kamailio(Work::Service), Subject::Rack { nodes: 1 }];
         let amount = Amount { calls: 10, window: 2, rate: 5.0, rounds: 3 };
         let one = |name, micros| Measured { per_s: 100.0, failed: 0, parts: vec![(name, micros)], generator: 9.0 };
         let mut results = Results::new();

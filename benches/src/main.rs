@@ -3,7 +3,7 @@
 #![allow(clippy::disallowed_methods)]
 
 use benches::compare::{self, Amount};
-use benches::subject::{Places, Subject};
+use benches::subject::{Places, Subject, Work};
 use benches::{endurance, held, relay};
 use clap::{Parser, Subcommand};
 use std::net::SocketAddr;
@@ -86,7 +86,8 @@ fn run(arguments: Arguments) -> Result<(), String> {
         What::Compare { calls, rate, rounds, alone } => {
             let mut subjects = vec![Subject::Relay, Subject::Rack { nodes: 1 }, Subject::Rack { nodes: 3 }];
             if !alone {
-                subjects.splice(1..1, [Subject::Kamailio { dialogs: false }, Subject::Kamailio { dialogs: true }]);
+                let kamailio = [Work::Transactions, Work::Dialogs, Work::Service].map(Subject::Kamailio);
+                subjects.splice(1..1, kamailio);
             }
             let amount = Amount { calls, window, rate, rounds };
             let results = compare::run(&subjects, &amount, &places(scratch)?)?;
@@ -96,7 +97,7 @@ fn run(arguments: Arguments) -> Result<(), String> {
         What::Held { steps, rate, peers } => {
             let mut subjects = vec![Subject::Rack { nodes: 1 }];
             if peers {
-                subjects.push(Subject::Kamailio { dialogs: true });
+                subjects.push(Subject::Kamailio(Work::Dialogs));
             }
             let places = places(scratch)?;
             for subject in subjects {

@@ -19,28 +19,48 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub enum Subject {
     /// Datagrams in, datagrams out, nothing looked at.
     Relay,
-    Kamailio {
-        dialogs: bool,
-    },
+    Kamailio(Work),
     Rack {
         nodes: u16,
     },
+}
+
+/// What Kamailio does for a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// Transactions, to one address.
+    Transactions,
+    /// It knows of the call, too.
+    Dialogs,
+    /// What a rack does: checks, the called user's registration, a CDR.
+    Service,
+}
+
+impl Work {
+    fn defines(self) -> &'static [&'static str] {
+        match self {
+            Work::Transactions => &[],
+            Work::Dialogs => &["-A", "WITH_DIALOG=1"],
+            Work::Service => &["-A", "WITH_DIALOG=1", "-A", "WITH_SERVICE=1"],
+        }
+    }
 }
 
 impl Subject {
     pub fn name(self) -> String {
         match self {
             Subject::Relay => "plain relay".to_string(),
-            Subject::Kamailio { dialogs: false } => "kamailio".to_string(),
-            Subject::Kamailio { dialogs: true } => "kamailio + dialog".to_string(),
+            Subject::Kamailio(Work::Transactions) => "kamailio".to_string(),
+            Subject::Kamailio(Work::Dialogs) => "kamailio + dialog".to_string(),
+            Subject::Kamailio(Work::Service) => "kamailio, a rack's work".to_string(),
             Subject::Rack { nodes: 1 } => "rack, 1 node".to_string(),
             Subject::Rack { nodes } => format!("rack, {nodes} nodes"),
         }
     }
 
-    /// Whether users must be registered first: Kamailio's configuration knows the way.
+    /// Whether users must be registered first: Kamailio's configuration may know the way.
     pub fn wants_registrations(self) -> bool {
-        matches!(self, Subject::Rack { .. })
+        matches!(self, Subject::Rack { .. } | Subject::Kamailio(Work::Service))
     }
 }
 
@@ -100,7 +120,7 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 pub fn start(subject: Subject, places: &Places) -> Result<Running, String> {
     match subject {
         Subject::Relay => relay(places),
-        Subject::Kamailio { dialogs } => kamailio(dialogs, places),
+        Subject::Kamailio(work) => kamailio(work, places),
         Subject::Rack { nodes } => rack(nodes, places),
     }
 }
@@ -122,14 +142,12 @@ fn relay(places: &Places) -> Result<Running, String> {
 }
 
 /// One child, shared memory for many held calls, the allocator that is meant for speed.
-fn kamailio(dialogs: bool, places: &Places) -> Result<Running, String> {
+fn kamailio(work: Work, places: &Places) -> Result<Running, String> {
     let config = places.root.join("benches/peers/kamailio/proxy.cfg");
     let mut command = Command::new("kamailio");
     command.arg("-f").arg(config).args(["-l", &format!("udp:{KAMAILIO_AT}"), "-x", "tlsf", "-X", "tlsf"]);
     command.args(["-m", "2048", "-M", "64", "-DD", "-E", "-Y"]).arg(&places.scratch);
-    if dialogs {
-        command.args(["-A", "WITH_DIALOG=1"]);
-    }
+    command.args(work.defines());
     let mut child = spawn(&mut command, &places.scratch.join("kamailio.log"))?;
     std::thread::sleep(Duration::from_secs(2));
     if let Ok(Some(status)) = child.try_wait() {

@@ -51,6 +51,10 @@ fn calls(count: u64) -> Result<(), String> {
         inside.spent.as_secs_f64() * 1e6 / messages as f64,
         inside.allocations as f64 / messages as f64,
     );
+    println!(
+        "{count} calls that are over linger: {:.0} octets each in the node",
+        stage.node_octets() as f64 / count as f64
+    );
     Ok(())
 }
 

@@ -88,8 +88,9 @@ enum Place {
 
 pub struct Table {
     timing: Timing,
-    servers: Slab<ServerEntry>,
-    clients: Slab<ClientEntry>,
+    /// Boxed, for they are large and linger in their hundred thousands: a slab that grows moves all it has.
+    servers: Slab<Box<ServerEntry>>,
+    clients: Slab<Box<ClientEntry>>,
     by_server: HashMap<ServerKey, usize, RandomState>,
     by_client: HashMap<ClientKey, usize, RandomState>,
     deadlines: Deadlines<(Place, Timer)>,
@@ -177,7 +178,7 @@ impl Table {
         *gauge(&mut self.gauges, true, subject.method) += 1;
         self.sources.opened(subject.address.to.ip());
         let entry = Entry { serial: self.serial, key, machine, user: owner, subject, timers: SmallVec::new() };
-        let index = self.servers.insert(entry);
+        let index = self.servers.insert(Box::new(entry));
         self.by_server.insert(key, index);
         ServerId { index, serial: self.serial }
     }
@@ -261,7 +262,7 @@ impl Table {
         self.serial += 1;
         *gauge(&mut self.gauges, false, subject.method) += 1;
         let entry = Entry { serial: self.serial, key, machine, user, subject, timers: SmallVec::new() };
-        let index = self.clients.insert(entry);
+        let index = self.clients.insert(Box::new(entry));
         self.by_client.insert(key, index);
         let id = ClientId { index, serial: self.serial };
         self.client_steps(turn, index, steps);
@@ -338,7 +339,7 @@ impl Table {
     }
 
     fn client(&self, id: ClientId) -> Option<&ClientEntry> {
-        self.clients.get(id.index).filter(|e| e.serial == id.serial)
+        self.clients.get(id.index).map(|e| &**e).filter(|e| e.serial == id.serial)
     }
 
     /// Carries the steps out; whether the transaction timed out.

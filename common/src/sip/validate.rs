@@ -65,11 +65,17 @@ impl SipMessage {
     }
 
     fn check_duplicates(&self) -> Result<(), Invalid> {
-        let twice = |id: &&HeaderId| id.is_single() && self.facts.repeated.contains(**id);
-        match self.facts.repeated.meets(HeaderSet::SINGLE).then(|| HeaderId::KNOWN.iter().find(twice)).flatten() {
-            Some(id) => Err(bad(format!("More Than One {}", id.name()))),
-            None => Ok(()),
+        if !self.facts.repeated.meets(HeaderSet::SINGLE) {
+            return Ok(());
         }
+        let mut seen = HeaderSet::NONE;
+        for id in self.spans.iter().map(|span| span.id).filter(|id| id.is_single()) {
+            if seen.contains(id) {
+                return Err(bad(format!("More Than One {}", id.name())));
+            }
+            seen = seen.with(id);
+        }
+        Ok(())
     }
 
     fn check_body(&self) -> Result<(), Invalid> {

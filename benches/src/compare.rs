@@ -165,21 +165,25 @@ pub fn table(subjects: &[Subject], amount: &Amount, results: &Results) -> Vec<St
             Load::EqualRate => format!("at an equal rate of {} calls/s", amount.rate),
         };
         lines.push(format!(
-            "{what:<46} {:>9} {:>12} {:>12} {:>12} {:>8} {:>11}",
-            "calls/s", "µs a call", "a message", "× kamailio", "failed", "generator"
+            "{what:<46} {:>9} {:>10} {:>10} {:>27} {:>8} {:>11}",
+            "calls/s", "µs a call", "a message", "× service, dialog, kamailio", "failed", "generator"
         ));
-        let kamailio = subjects.iter().position(|s| *s == Subject::Kamailio(Work::Service));
-        let peer = kamailio.and_then(|at| results.get(&(load, at))).map(|all| median(all, whole));
+        let peers: Vec<f64> = [Work::Service, Work::Dialogs, Work::Transactions]
+            .iter()
+            .filter_map(|work| subjects.iter().position(|s| *s == Subject::Kamailio(*work)))
+            .filter_map(|at| results.get(&(load, at)))
+            .map(|all| median(all, whole))
+            .collect();
         for (at, subject) in subjects.iter().enumerate() {
             let Some(all) = results.get(&(load, at)) else { continue };
             let (per_s, failed) = (median(all, |m| m.per_s), all.iter().map(|m| m.failed).sum::<u64>());
             let Some(first) = all.first() else { continue };
             for (part, (name, _)) in first.parts.iter().enumerate() {
                 let call = median(all, |m| m.parts.get(part).map_or(0.0, |p| p.1));
-                let times = peer.map_or(String::new(), |peer| format!("{:.2}", call / peer));
+                let times: String = peers.iter().map(|peer| format!(" {:>8.2}", call / peer)).collect();
                 let title = format!("  {}: {name}", subject.name());
                 lines.push(format!(
-                    "{title:<46} {per_s:>9.0} {call:>12.1} {:>12.2} {times:>12} {failed:>8} {:>11.1}",
+                    "{title:<46} {per_s:>9.0} {call:>10.1} {:>10.2} {times:>27} {failed:>8} {:>11.1}",
                     call / MESSAGES,
                     median(all, |m| m.generator)
                 ));

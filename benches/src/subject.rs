@@ -41,7 +41,7 @@ impl Work {
         match self {
             Work::Transactions => &[],
             Work::Dialogs => &["-A", "WITH_DIALOG=1"],
-            Work::Service => &["-A", "WITH_DIALOG=1", "-A", "WITH_SERVICE=1"],
+            Work::Service => &["-A", "WITH_SERVICE=1"],
         }
     }
 }
@@ -52,7 +52,7 @@ impl Subject {
             Subject::Relay => "plain relay".to_string(),
             Subject::Kamailio(Work::Transactions) => "kamailio".to_string(),
             Subject::Kamailio(Work::Dialogs) => "kamailio + dialog".to_string(),
-            Subject::Kamailio(Work::Service) => "kamailio, a rack's work".to_string(),
+            Subject::Kamailio(Work::Service) => "kamailio + service".to_string(),
             Subject::Rack { nodes: 1 } => "rack, 1 node".to_string(),
             Subject::Rack { nodes } => format!("rack, {nodes} nodes"),
         }

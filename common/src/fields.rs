@@ -79,7 +79,7 @@ mod tests {
     fn side_by_side_is_as_piece_by_piece() {
         let (key, long) = ([7; 16], [9; 2 * SHORT]);
         // The second one fills the room to the last octet.
-        for second in [0, 1, SHORT - 10, SHORT - 9, 2 * SHORT] {
+        for second in [0, 1, SHORT - 16, SHORT - 13, SHORT - 12, SHORT - 11, SHORT - 10, SHORT - 9, 2 * SHORT] {
             let (mut narrow, mut wide) =
                 (sip::SipHasher24::new_with_key(&key), sip128::SipHasher24::new_with_key(&key));
             let mut fields = Fields::new(3);

@@ -11,6 +11,7 @@ fn via(text: &str) {
     let Ok(via) = Via::parse(text) else { return };
     let _ = (via.branch(), via.received(), via.rport(), via.port_or_default(), via.response_address(), via.param("x"));
     assert!(via.same_sent_by(&via));
+    assert_eq!(via.branch(), via.params.value("branch"));
     for source in SOURCES {
         let source: SocketAddr = source.parse().unwrap();
         let ip = source.ip().to_canonical();

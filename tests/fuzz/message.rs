@@ -3,7 +3,7 @@
 
 use super::scan::{WIDE, vip};
 use super::{fuzz, mangle, seeds};
-use common::sip::{CSeq, HeaderId, Limits, NameAddr, SipMessage};
+use common::sip::{CSeq, HeaderId, HeaderSet, Limits, NameAddr, SipMessage, Via};
 
 /// Name and value.
 type Line = (Vec<u8>, Vec<u8>);
@@ -70,7 +70,11 @@ fn views(m: &SipMessage) {
     for id in HeaderId::KNOWN {
         // What is found by the index is what stands in the lines.
         assert!(m.header(*id) == all(*id).next() && m.all(*id).eq(all(*id)), "{}", id.name());
-        let _ = (m.text(*id), m.texts(*id).count(), m.addrs(*id).map(|all| all.len()));
+        assert_eq!(m.has_any(HeaderSet::NONE.with(*id)), all(*id).next().is_some(), "{}", id.name());
+        assert!(m.texts(*id).eq(m.values(*id).filter_map(|value| std::str::from_utf8(value).ok())), "{}", id.name());
+        let second = m.values(*id).nth(1).and_then(|value| std::str::from_utf8(value).ok());
+        assert_eq!(m.text_at(*id, 1), second, "{}", id.name());
+        let _ = (m.text(*id), m.addrs(*id).map(|all| all.len()));
         for value in m.values(*id) {
             let ends = [value.first(), value.last()].into_iter().flatten();
             let blank = ends.filter(|b| matches!(b, b' ' | b'\t' | b'\r' | b'\n')).count();
@@ -81,6 +85,8 @@ fn views(m: &SipMessage) {
     assert_eq!((m.from_tag(), m.to_tag()), (tag(HeaderId::From), tag(HeaderId::To)));
     assert_eq!(m.cseq().ok(), all(HeaderId::CSeq).next().and_then(|value| CSeq::parse(value).ok()));
     assert_eq!(m.top_via_octets(), m.values(HeaderId::Via).next());
+    let top = m.texts(HeaderId::Via).next().filter(|top| Some(top.as_bytes()) == m.top_via_octets());
+    assert_eq!(m.top_via().ok(), top.and_then(|top| Via::parse(top).ok()));
     for addr in [m.from(), m.to()].into_iter().flatten() {
         assert!(inside(addr.raw) && addr.raw.contains(addr.uri_text) && addr.raw.contains(addr.tag().unwrap_or("")));
         let _ = (addr.display_name(), addr.uri().map(|u| u.to_string()));

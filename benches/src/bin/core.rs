@@ -12,7 +12,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let result = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => whole(),
-        ["calls", count] => count.parse().map_err(|e| format!("{count}: {e}")).and_then(calls),
+        ["calls", count] => count.parse().map_err(|e| format!("{count}: {e}")).and_then(|count| calls(count).map(drop)),
         _ => Err("usage: core [calls N]".to_string()),
     };
     match result {
@@ -30,12 +30,14 @@ fn whole() -> Result<(), String> {
         println!("{:<44} {:>10.0} {:>12.1}", piece.name, piece.nanoseconds, piece.allocations);
     }
     println!();
-    calls(20_000)?;
+    let lingering = calls(20_000)?;
     println!();
+    println!("20000 calls that are over and linger: {lingering:.0} octets each in the node");
     held()
 }
 
-fn calls(count: u64) -> Result<(), String> {
+/// What each of the calls leaves in the node while its transactions linger.
+fn calls(count: u64) -> Result<f64, String> {
     let mut stage = Stage::new()?;
     let finished = stage.calls(count);
     let inside = stage.inside;
@@ -51,11 +53,7 @@ fn calls(count: u64) -> Result<(), String> {
         inside.spent.as_secs_f64() * 1e6 / messages as f64,
         inside.allocations as f64 / messages as f64,
     );
-    println!(
-        "{count} calls that are over linger: {:.0} octets each in the node",
-        stage.node_octets() as f64 / count as f64
-    );
-    Ok(())
+    Ok(stage.node_octets() as f64 / count as f64)
 }
 
 /// By the allocator's own count: what 10,000 and 50,000 established calls keep in the node.

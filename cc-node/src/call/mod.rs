@@ -258,8 +258,9 @@ impl Calls {
         self.get(call).filter(|call| call.is_answered())?;
         let call = self.remove(call)?;
         self.established -= 1;
-        let no = journal.write(turn, &call.key, What::Ended { at: turn.wall });
+        let key = call.key.clone();
         let cdr = call.into_cdr(turn.now, station, by)?;
+        let no = journal.write(turn, &key, What::Ended { at: turn.wall });
         turn.stats.cdrs += 1;
         turn.out.push(Effect::Cdr(Box::new(cdr)));
         Some(no)

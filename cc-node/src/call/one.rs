@@ -157,9 +157,9 @@ impl Call {
     }
 
     /// `None`: it was not answered. Lengths are by the monotonic clock: a jump of the wall clock changes no charge.
-    pub(super) fn into_cdr(mut self, now: Time, station: &Station, by: EndedBy) -> Option<Cdr> {
+    pub(super) fn into_cdr(self, now: Time, station: &Station, by: EndedBy) -> Option<Cdr> {
         let id = self.id(&station.keys.branch);
-        let Answered { at: start, wall: start_wall, answer, .. } = self.answers.drain(..).next()?;
+        let Answered { at: start, wall: start_wall, answer, .. } = self.answers.into_iter().next()?;
         let lasted = now.since(start);
         let ms_duration = lasted.as_millis() as u64;
         let trunk = |id: Option<TrunkId>| Some(station.rack.trunk(id?)?.name.clone());

@@ -38,5 +38,5 @@ fn address_of(uri: &str) -> Option<SocketAddr> {
 
 /// The URI of a message's first Contact.
 fn contact_uri(message: &SipMessage) -> Option<&str> {
-    Some(Contact::parse(message.texts(HeaderId::Contact).next()?).ok()?.addr()?.uri_text)
+    Some(Contact::parse(message.text_at(HeaderId::Contact, 0)?).ok()?.addr()?.uri_text)
 }

@@ -63,7 +63,7 @@ pub(super) fn late_2xx(station: &Station, source: &Flow, response: &SipMessage, 
 }
 
 fn next_address(response: &SipMessage) -> Option<SocketAddr> {
-    let next = response.texts(HeaderId::Via).nth(1)?;
+    let next = response.text_at(HeaderId::Via, 1)?;
     Via::parse(next).ok()?.response_address()
 }
 

@@ -339,7 +339,7 @@ impl Table {
     }
 
     fn client(&self, id: ClientId) -> Option<&ClientEntry> {
-        self.clients.get(id.index).map(|e| &**e).filter(|e| e.serial == id.serial)
+        self.clients.get(id.index).map(Box::as_ref).filter(|e| e.serial == id.serial)
     }
 
     /// Carries the steps out; whether the transaction timed out.

@@ -174,7 +174,7 @@ impl HeaderId {
 }
 
 /// Names of headers; all that have no number are one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct HeaderSet(u128);
 
 const _: () = assert!(HeaderId::KNOWN.len() < 128);

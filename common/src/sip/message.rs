@@ -193,8 +193,9 @@ impl SipMessage {
         }
     }
 
-    /// A part of the head, as text.
+    /// A part of the head that was borrowed from this message, as text.
     pub(super) fn part_as_text<'m>(&'m self, part: &'m [u8]) -> Option<&'m str> {
+        debug_assert!(part.is_empty() || self.buf.as_ptr_range().contains(&part.as_ptr()), "of another message");
         match &self.text {
             Some(text) => {
                 let Range { start, end } = lex::within(&self.buf, part);

@@ -430,6 +430,10 @@ mod tests {
         );
         assert_eq!(sip("sip:user;par=u%40example.net@example.com").user, Some("user;par=u%40example.net"));
         assert_eq!(sip("sip:example.com").port_or_default(), 5060);
+        assert_eq!((sip("sip:h:65535").port, sip("sip:h:00005060").port), (Some(65535), Some(5060)));
+        for bad in ["sip:h:", "sip:h:+5", "sip:h:65536", "sip:h:5a"] {
+            assert!(SipUri::parse(bad).is_err(), "{bad}");
+        }
         for bad in [
             "sip:",
             "alice",

@@ -10,7 +10,12 @@ impl SipMessage {
         self.header(id).map(|value| self.as_text(id, value)).transpose()
     }
 
-    /// As [`SipMessage::values`]; those that are no text are left out.
+    /// The value at this place, from 0, if it is text.
+    pub fn text_at(&self, id: HeaderId, place: usize) -> Option<&str> {
+        self.part_as_text(self.values(id).nth(place)?)
+    }
+
+    /// As [`SipMessage::values`]; those that are no text are left out, so places are not kept.
     pub fn texts(&self, id: HeaderId) -> impl Iterator<Item = &str> {
         self.values(id).filter_map(|value| self.part_as_text(value))
     }

@@ -63,8 +63,7 @@ impl<'a> Via<'a> {
             None => (raw, Params::default()),
         };
         let mut branch = None;
-        // Even of no text there is one segment.
-        for segment in params.segments().filter(|_| raw.len() > head.len()) {
+        for segment in params.segments() {
             match segment.bytes().find(|b| !lex::is_space(*b)) {
                 None | Some(b'=') => return Err(wrong("an empty parameter")),
                 Some(b'b' | b'B') if branch.is_none() => {
@@ -201,6 +200,19 @@ mod tests {
             via("SIP/2.0/UDP h;received=[2001:db8::9:255]").received(),
             Some("2001:db8::9:255".parse().unwrap())
         );
+    }
+
+    #[test]
+    fn sip_via_branch_is_the_first_one_outside_of_quotes() {
+        for (params, branch) in [
+            (";branch;branch=x", None),
+            (";b=1;Branch=x;branch=y", Some("x")),
+            (";x=\"a;branch=no\";branch=yes", Some("yes")),
+            (";branch=", Some("")),
+            (";branches=x", None),
+        ] {
+            assert_eq!(via(&format!("SIP/2.0/UDP h{params}")).branch(), branch, "{params}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::rack::Rack;
 use super::service::{Auth, Domain, Mode, Provisioning, SubscriberRange};
 use super::tuning::{Dns, Egress, Heartbeat, Log, Registrar, SessionTimers, Timers};
 use crate::ids::{NodeId, Transport};
+use crate::placement::Policy;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 impl Rack {
@@ -40,6 +41,7 @@ impl Rack {
             cc_nodes: Vec::new(),
             location_servers: Vec::new(),
             heartbeat: Heartbeat::default(),
+            placement: Policy::default(),
             egress: Egress::default(),
             trunks: Vec::new(),
             routes: Vec::new(),

@@ -5,6 +5,7 @@ use super::network::{CcNode, Listener, LoadManager, LocationServer, OneMachine};
 use super::service::{Domain, Route, RouteDomain, SubscriberRange, Trunk};
 use super::tuning::{Dns, Egress, Heartbeat, Log, Registrar, SessionTimers, Timers};
 use crate::ids::{ListenerId, NodeId, TrunkId};
+use crate::placement::Policy;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -40,6 +41,9 @@ pub struct Rack {
     pub location_servers: Vec<LocationServer>,
     #[serde(default)]
     pub heartbeat: Heartbeat,
+    /// How Call-IDs are given to nodes.
+    #[serde(default)]
+    pub placement: Policy,
     #[serde(default)]
     pub egress: Egress,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

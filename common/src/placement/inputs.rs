@@ -1,6 +1,7 @@
 //! What a placement is computed from. Beacons carry it; a change of it is a new epoch.
 
 use crate::ids::{BootId, NodeId};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A member's index is one octet, and 255 is nobody.
@@ -9,10 +10,19 @@ pub const MAX_MEMBERS: usize = 250;
 pub const RETIRED_KEPT: usize = 8;
 
 /// How slots are given to nodes. On the wire it is the position in this list: new ones are appended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum Policy {
+    /// By weight and the Call-ID's hash; backups from another failure domain and the best class. What is promised is
+    /// promised for this one.
     #[default]
     Rendezvous,
+    /// Dealt out in turn over the live nodes: nearly every slot moves when one dies or returns.
+    Modulo,
+    /// Dealt out in turn over all nodes, the dead stepped over: a dead node's calls all go to the next one.
+    Cascade,
+    /// Owners as with `rendezvous`; each node's backups are fixed by the nodes' reliability classes.
+    PeerClasses,
 }
 
 /// A configured node.

@@ -4,6 +4,8 @@
 
 mod inputs;
 mod order;
+pub mod peer_classes;
+mod ring;
 #[cfg(test)]
 mod tests;
 
@@ -17,13 +19,16 @@ pub const SLOTS: usize = 65_536;
 /// In place of a member's index: nobody.
 const NONE: u8 = 255;
 
+/// Of each slot the indices of its members, owner first.
+type Lists = Box<[[u8; 3]]>;
+
 /// The active table. Immutable; 192 KiB.
 #[derive(Clone)]
 pub struct Placement {
     epoch: Epoch,
     inputs: Inputs,
     /// Indices into `inputs.members`, owner first.
-    lists: Box<[[u8; 3]]>,
+    lists: Lists,
     digest: u64,
 }
 
@@ -39,6 +44,9 @@ impl Placement {
         let inputs = inputs.normalised();
         let lists = match inputs.policy {
             Policy::Rendezvous => order::rendezvous(key, &inputs.members),
+            Policy::Modulo => ring::modulo(&inputs.members),
+            Policy::Cascade => ring::cascade(&inputs.members),
+            Policy::PeerClasses => peer_classes::lists(key, &inputs.members),
         };
         let digest = digest(key, &inputs, &lists);
         Placement { epoch, inputs, lists, digest }

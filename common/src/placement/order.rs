@@ -6,7 +6,7 @@
 //! domains of the places before it (the last one first), then to the best class, then by score. Integers only, so that
 //! every machine computes the same.
 
-use super::{Member, NONE, SLOTS};
+use super::{Lists, Member, NONE, SLOTS};
 use siphasher::sip::SipHasher13;
 use smallvec::SmallVec;
 use std::cmp::Reverse;
@@ -64,19 +64,12 @@ struct Rule<'a> {
 }
 
 /// The lists of all slots. `members` is sorted and within the bounds.
-pub(super) fn rendezvous(key: &[u8; 16], members: &[Member]) -> Box<[[u8; 3]]> {
+pub(super) fn rendezvous(key: &[u8; 16], members: &[Member]) -> Lists {
     let mut lists = vec![[NONE; 3]; SLOTS].into_boxed_slice();
     if members.iter().all(|m| m.live.is_none()) {
         return lists;
     }
-    let mut domains: Vec<u16> = members.iter().map(|m| m.domain).collect();
-    domains.sort_unstable();
-    domains.dedup();
-    let rule = Rule {
-        members,
-        equal_weights: members.iter().all(|m| m.weight == members[0].weight),
-        domains_decide: domains.len() > 1 && domains.len() < members.len(),
-    };
+    let rule = Rule::of(members);
     let hasher = SipHasher13::new_with_key(key);
     let mut claims = Vec::with_capacity(members.len());
     let mut walk = Walk::default();
@@ -88,7 +81,24 @@ pub(super) fn rendezvous(key: &[u8; 16], members: &[Member]) -> Box<[[u8; 3]]> {
     lists
 }
 
-impl Rule<'_> {
+/// Who comes first at each slot, live or not.
+pub(super) fn owners(key: &[u8; 16], members: &[Member]) -> impl Iterator<Item = u8> {
+    let rule = Rule::of(members);
+    let hasher = SipHasher13::new_with_key(key);
+    let best = move |slot: usize| (0..members.len()).map(|at| rule.claim(&hasher, slot as u16, at as u8)).min();
+    (0..SLOTS).map(move |slot| best(slot).map_or(NONE, |claim| claim.index))
+}
+
+impl<'a> Rule<'a> {
+    fn of(members: &'a [Member]) -> Rule<'a> {
+        let mut domains: Vec<u16> = members.iter().map(|m| m.domain).collect();
+        domains.sort_unstable();
+        domains.dedup();
+        let equal_weights = members.windows(2).all(|two| two[0].weight == two[1].weight);
+        let domains_decide = domains.len() > 1 && domains.len() < members.len();
+        Rule { members, equal_weights, domains_decide }
+    }
+
     fn claim(&self, hasher: &SipHasher13, slot: u16, index: u8) -> Claim {
         let member = &self.members[usize::from(index)];
         let hash = hasher.hash(&(u32::from(slot) << 16 | u32::from(member.node.0)).to_be_bytes());

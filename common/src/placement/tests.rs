@@ -15,8 +15,12 @@ fn nodes(count: u16) -> Vec<Member> {
     (1..=count).map(|n| member(n, n)).collect()
 }
 
+fn by(policy: Policy, members: Vec<Member>) -> Placement {
+    Placement::compute(&KEY, Epoch(1), Inputs { policy, members })
+}
+
 fn place(members: Vec<Member>) -> Placement {
-    Placement::compute(&KEY, Epoch(1), Inputs { policy: Policy::Rendezvous, members })
+    by(Policy::Rendezvous, members)
 }
 
 fn list(p: &Placement, slot: usize) -> Vec<NodeId> {
@@ -139,6 +143,48 @@ fn fewer_than_three_nodes_and_none() {
 }
 
 #[test]
+fn every_policy_gives_a_slot_three_different_live_nodes() {
+    let mut members = nodes(7);
+    members[2].live = None;
+    members[5].class = 2;
+    for policy in [Policy::Rendezvous, Policy::Modulo, Policy::Cascade, Policy::PeerClasses] {
+        let p = by(policy, members.clone());
+        for slot in 0..SLOTS {
+            let l = list(&p, slot);
+            assert!(l.len() == 3 && l[0] != l[1] && l[0] != l[2] && l[1] != l[2], "{policy:?} {slot}: {l:?}");
+            assert!(!l.contains(&NodeId(3)), "{policy:?} {slot}: {l:?}");
+        }
+        let (few, none) = (by(policy, nodes(2)), by(policy, without(&nodes(1), 1)));
+        assert_eq!((list(&few, 9).len(), list(&none, 9).len()), (2, 0), "{policy:?}");
+        assert_eq!(by(policy, Vec::new()).owner(Slot(0)), None);
+    }
+}
+
+/// The slots that change their owner when node 3 of six dies, and how many nodes take them over.
+fn moved(policy: Policy) -> (usize, usize) {
+    let (before, after) = (by(policy, nodes(6)), by(policy, without(&nodes(6), 3)));
+    assert_eq!(by(policy, nodes(6)).digest(), before.digest());
+    let changed =
+        (0..SLOTS).map(|slot| (list(&before, slot)[0], list(&after, slot)[0])).filter(|(old, new)| old != new);
+    let heirs: Vec<_> = changed.collect();
+    let all: std::collections::BTreeSet<_> =
+        heirs.iter().filter(|(old, _)| *old == NodeId(3)).map(|(_, new)| *new).collect();
+    (heirs.len(), all.len())
+}
+
+#[test]
+fn what_a_death_moves_under_each_policy() {
+    let share = |policy| by(policy, nodes(6)).shares()[2].1 as usize;
+    for (policy, heirs) in [(Policy::Rendezvous, 5), (Policy::Cascade, 1), (Policy::PeerClasses, 1)] {
+        assert_eq!(moved(policy), (share(policy), heirs), "{policy:?}");
+    }
+    let (slots, _) = moved(Policy::Modulo);
+    assert!(slots > SLOTS * 4 / 5, "{slots}");
+    let shares = by(Policy::Modulo, nodes(6)).shares();
+    assert!(shares.iter().all(|(_, n)| n.abs_diff(SLOTS as u32 / 6) <= 1), "{shares:?}");
+}
+
+#[test]
 fn golden_vectors() {
     let hash = CallHash::of(&KEY, b"golden@vector");
     assert_eq!((hash.0, hash.slot().0, hash.worker(4), hash.admission()), (14161660803313258910, 50312, 0, 21368));
@@ -149,7 +195,10 @@ fn golden_vectors() {
     mixed[5].class = 2;
     mixed[6].domain = 1;
     mixed[7].live = None;
-    assert_eq!(place(mixed).digest(), 13909527478941461149);
+    assert_eq!(place(mixed.clone()).digest(), 13909527478941461149);
+    let others =
+        [Policy::Modulo, Policy::Cascade, Policy::PeerClasses].map(|policy| by(policy, mixed.clone()).digest());
+    assert_eq!(others, [7630412317965677397, 3031172283151448611, 13857163162610398614]);
 }
 
 proptest! {

@@ -230,6 +230,7 @@ impl Server {
 }
 
 pub struct ServerTable {
+    policy: Policy,
     /// By node id.
     servers: Vec<Server>,
 }
@@ -240,7 +241,7 @@ impl ServerTable {
         let mut servers: Vec<Server> = rack.cc_nodes.iter().map(|node| Server::new(node, own)).collect();
         servers.sort_by_key(|s| s.node);
         servers.dedup_by_key(|s| s.node);
-        ServerTable { servers }
+        ServerTable { policy: rack.placement, servers }
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Server> {
@@ -263,7 +264,7 @@ impl ServerTable {
 
     /// The inputs of a placement in which exactly the placed are live.
     pub fn inputs(&self) -> Inputs {
-        Inputs { policy: Policy::Rendezvous, members: self.servers.iter().map(Server::member).collect() }
+        Inputs { policy: self.policy, members: self.servers.iter().map(Server::member).collect() }
     }
 
     /// Takes over a placement that was learned from the nodes: who is live in it counts as heard now, unless it is known

@@ -4,13 +4,13 @@
 //! A node that is alive but useless must not look alive: `progress` moves only when *every* worker has ticked since,
 //! and the state stays `starting` until the location replica has been level once.
 //!
-//! The place for leases: a beacon's echo names the newest of our sequences that counted; the send time of that heartbeat
-//! plus 300 ms will be the lease that workers read before each batched send. [`Heart::beacon`] sees the echoes, and
-//! [`Heart::beat`] knows the send times. Until workers ask, nothing is stored.
+//! A beacon's echo names the newest of our sequences that counted: from when that heartbeat was sent the lease counts
+//! ([`Heart::lease`], see [`crate::ownership::lease`]).
 
+use crate::ownership::lease::Grants;
 use common::ids::{BootId, Epoch, HistoryId, Level, NodeId, Plane};
 use common::time::Time;
-use common::wire::beacon::Beacon;
+use common::wire::beacon::{Beacon, Echo};
 use common::wire::heartbeat::{Heartbeat, NodeState, V2};
 use std::time::Duration;
 
@@ -59,12 +59,14 @@ pub struct Heart {
     /// Each worker's ticks when `progress` moved last.
     ticks_then: Vec<u64>,
     next: Time,
+    grants: Grants,
 }
 
 impl Heart {
     pub fn new(setup: HeartSetup, now: Time) -> Heart {
         let ticks_then = vec![0; usize::from(setup.workers)];
-        Heart { setup, sequence: 0, beacon_nonce: 0, lm_boot: BootId(0), progress: 0, ticks_then, next: now }
+        let grants = Grants::default();
+        Heart { setup, sequence: 0, beacon_nonce: 0, lm_boot: BootId(0), progress: 0, ticks_then, next: now, grants }
     }
 
     pub fn next_due(&self) -> Time {
@@ -78,6 +80,7 @@ impl Heart {
         // A period that was slept through is not made up for by a burst.
         self.next = (self.next + self.setup.period).max(now + self.setup.period / 2);
         self.sequence += 1;
+        self.grants.sent(self.sequence, now);
         if ticks.len() == self.ticks_then.len() && ticks.iter().zip(&self.ticks_then).all(|(now, then)| now != then) {
             self.progress += 1;
             self.ticks_then.copy_from_slice(ticks);
@@ -104,7 +107,7 @@ impl Heart {
         Heartbeat { node: setup.node, sip_port: setup.sip_port, state: state(facts), v2: Some(v2) }
     }
 
-    /// Remembers the nonce to quote. Nonces of one load-manager incarnation grow; another incarnation starts anew.
+    /// Remembers the nonce to quote, and takes the lease that an echo gives. Nonces of one load-manager incarnation grow; another incarnation starts anew.
     pub fn beacon(&mut self, beacon: &Beacon) {
         if beacon.lm_boot != self.lm_boot {
             // An old incarnation's last datagrams may still be on a plane; its nonce would only make us not count.
@@ -115,6 +118,15 @@ impl Heart {
             self.beacon_nonce = beacon.nonce;
         }
         self.beacon_nonce = self.beacon_nonce.max(beacon.nonce);
+        let ours = |echo: &&Echo| (echo.node, echo.boot) == (self.setup.node, self.setup.boot);
+        if let Some(echo) = beacon.echoes.iter().find(ours) {
+            self.grants.echoed(echo.sequence);
+        }
+    }
+
+    /// Until when this node may send towards the outside.
+    pub fn lease(&self) -> Time {
+        self.grants.until()
     }
 }
 
@@ -177,6 +189,23 @@ mod tests {
         assert_eq!((second.sequence, second.beacon_nonce), (2, 11), "the dead load manager's beacon is not quoted");
         h.beacon(&beacon(4, 1));
         assert_eq!(h.beat(ms(100), &[2, 2], &Facts::default()).v2.unwrap().beacon_nonce, 1, "a new incarnation's is");
+    }
+
+    #[test]
+    fn an_echo_of_this_incarnation_gives_a_lease_from_the_sending() {
+        let mut h = heart();
+        h.beat(ms(100), &[1, 1], &Facts::default());
+        h.beat(ms(150), &[2, 2], &Facts::default());
+        let echo = |boot, sequence| Echo { node: NodeId(2), boot: BootId(boot), sequence };
+        let told = |lm, echo| Beacon { echoes: vec![Echo { node: NodeId(1), ..echo }, echo], ..beacon(lm, 1) };
+        h.beacon(&told(4, echo(6, 2)));
+        assert_eq!(h.lease(), Time(0), "the echo of a former incarnation");
+        h.beacon(&told(4, echo(7, 1)));
+        assert_eq!(h.lease(), ms(400));
+        h.beacon(&told(3, echo(7, 2)));
+        assert_eq!(h.lease(), ms(400), "a dead load manager's word");
+        h.beacon(&told(4, echo(7, 2)));
+        assert_eq!(h.lease(), ms(450));
     }
 
     #[test]

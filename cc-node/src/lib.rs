@@ -8,7 +8,7 @@
 //! 2. `stats`, `problems`, `turn`, `station`, `outbox`: a worker's counters, samples of what was unfit, one input's worth of
 //!    work, what the worker knows for good, what waits for a record's ack; `resolve`: RFC 3263, where a name leads.
 //! 3. `location`, `auth`, `registrar`: the replica and its stream, who is it, where are users.
-//! 4. `heartbeat`, `ownership`: this node's sign of life, and the placement it has adopted.
+//! 4. `ownership`, `heartbeat`: the placement that this node has adopted and its lease, and its sign of life.
 //! 5. `call`: calls and their dialogs, record numbers, CDRs.
 //! 6. `transaction`: the four machines of RFC 3261 §17 with RFC 6026, and their table.
 //! 7. `service`: who is called: identify, admit, locate or route, fork; `identity`: what a message may say about its sender;
@@ -43,9 +43,9 @@ pub mod auth;
 
 pub mod registrar;
 
-pub mod heartbeat;
-
 pub mod ownership;
+
+pub mod heartbeat;
 
 pub mod call;
 

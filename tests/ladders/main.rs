@@ -6,6 +6,7 @@
 mod calls;
 mod deaths;
 mod faults;
+mod leases;
 mod methods;
 mod names;
 mod nat;

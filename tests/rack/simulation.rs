@@ -2,6 +2,7 @@
 //! same moment act in a fixed order.
 
 use crate::chance::Chance;
+use crate::checkers::leases::Leases;
 use crate::hosts::actor::Actor;
 use crate::hosts::dns::DnsHost;
 use crate::hosts::load_manager::LoadManagerHost;
@@ -58,6 +59,7 @@ pub struct Simulation {
     cdrs: Vec<(Time, NodeId, Cdr)>,
     ladder: Ladder,
     wire: Vec<Carried>,
+    leases: Leases,
 }
 
 impl Simulation {
@@ -94,6 +96,7 @@ impl Simulation {
             cdrs: Vec::new(),
             ladder: Ladder::new(&[]),
             wire: Vec::new(),
+            leases: Leases::default(),
         }
     }
 
@@ -169,6 +172,20 @@ impl Simulation {
             let out = self.sites[0].lm.stopped(self.now, id, boot);
             self.carry_out(from_lm(out));
         }
+    }
+
+    /// SIGSTOP.
+    pub fn stop_node(&mut self, n: usize) {
+        self.sites[0].nodes[n].stop();
+        self.note(format!("node {} is stopped", self.nodes()[n].id()));
+    }
+
+    /// SIGCONT.
+    pub fn resume_node(&mut self, n: usize) {
+        self.note(format!("node {} goes on", self.nodes()[n].id()));
+        let (now, wall) = (self.now, self.wall());
+        let out = self.sites[0].resume(now, wall, n);
+        self.carry_out(out);
     }
 
     pub fn start_lm(&mut self) {
@@ -364,6 +381,7 @@ impl Simulation {
     fn deliver(&mut self, datagram: Datagram) {
         let (now, wall) = (self.now, self.wall());
         if let Some(s) = self.sites.iter().position(|site| site.owns(datagram.to)) {
+            self.leases.heard(&self.sites[s], &datagram);
             let out = self.sites[s].deliver(now, wall, &datagram);
             return self.carry_out(out);
         }
@@ -402,6 +420,7 @@ impl Simulation {
             match out {
                 SiteOut::Outside(datagram) => self.outside(datagram),
                 SiteOut::Inside { datagram, sip } => {
+                    self.sites.iter().for_each(|site| self.leases.sent(site, self.now, &datagram));
                     self.network.send(self.now, &mut self.chance, datagram, sip);
                 }
                 SiteOut::Cdr(node, cdr) => self.cdrs.push((self.now, node, *cdr)),

@@ -121,6 +121,12 @@ impl Site {
         self.of_node(now, n, sent)
     }
 
+    /// A stopped node goes on.
+    pub fn resume(&mut self, now: Time, wall: WallMillis, n: usize) -> Vec<SiteOut> {
+        let sent = self.nodes[n].resume(now, wall, &mut self.location);
+        self.of_node(now, n, sent)
+    }
+
     /// A frame of the location stream reached a node, or the stream broke.
     pub fn stream(&mut self, now: Time, wall: WallMillis, node: NodeId, event: StreamEvent) -> Vec<SiteOut> {
         let Some(n) = self.nodes.iter().position(|host| host.id() == node) else { return Vec::new() };

@@ -10,6 +10,7 @@ use common::io::inside::InsideBatch;
 use common::io::start::StartError;
 use common::io::udp::{self, SendBatch};
 use common::sip;
+use common::time::Time;
 use common::wire::proxy::{Direction, MAX, ProxyHeader};
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -75,12 +76,29 @@ impl Egress {
         self.batch.push(SocketAddr::new(ip, port), &head[..length], call_id, message);
     }
 
+    fn is_empty(&self) -> bool {
+        self.batch.is_empty() && self.direct.iter().all(|(_, batch)| batch.is_empty())
+    }
+
+    /// How many there were.
+    fn discard(&mut self) -> usize {
+        self.batch.discard() + self.direct.iter_mut().map(|(_, batch)| batch.discard()).sum::<usize>()
+    }
+
     pub fn is_full(&self) -> bool {
         self.batch.is_full() || self.direct.iter().any(|(_, batch)| batch.is_full())
     }
 
-    /// Sends all. `sockets` = the worker's own, a plane each.
-    pub fn flush(&mut self, sockets: &[(Plane, UdpSocket)], counters: &mut IoCounters) {
+    /// Sends all, or none: the last look at the clock before the system call says whether this node still has a lease.
+    /// `sockets` = the worker's own, a plane each.
+    pub fn flush(&mut self, now: impl FnOnce() -> Time, sockets: &[(Plane, UdpSocket)], counters: &mut IoCounters) {
+        if self.is_empty() {
+            return;
+        }
+        if now() >= self.shared.lease() {
+            counters.drop_no_lease += self.discard() as u64;
+            return;
+        }
         let own = sockets.iter().find(|(plane, _)| *plane == self.plane).or(sockets.first());
         if let (Some((_, socket)), false) = (own, self.batch.is_empty()) {
             let flushed = self.batch.flush(socket, &self.shared.keys.plane);

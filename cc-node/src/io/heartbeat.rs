@@ -146,6 +146,7 @@ impl Beating {
         self.heard[plane as usize] = self.clock.now();
         self.shared.beacons_heard.fetch_add(1, Ordering::Relaxed);
         self.heart.beacon(&beacon);
+        self.shared.lease.store(self.heart.lease().0, Ordering::Relaxed);
         let said = (beacon.epoch, beacon.digest);
         // A learning load manager asks again with each beacon; an epoch needs to be told once.
         if (beacon.learning || said != self.forwarded) && self.news.try_send(beacon).is_ok() {

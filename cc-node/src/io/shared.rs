@@ -8,6 +8,7 @@ use common::config::{CcNode, Rack};
 use common::ids::{BootId, NodeId, Plane};
 use common::keys::Keys;
 use common::placement::Placement;
+use common::time::Time;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering};
 
@@ -33,6 +34,8 @@ pub struct Shared {
     pub location_asks: AtomicU64,
     /// The plane on which the load manager was heard last, as `Plane as u8`.
     pub lm_plane: AtomicU8,
+    /// Until when this node may send towards the outside: `Time` of the process's clock. Workers read it.
+    pub lease: AtomicU64,
     pub heartbeats_sent: AtomicU64,
     pub beacons_heard: AtomicU64,
     /// Datagrams on the control port that were no beacon of ours.
@@ -75,6 +78,10 @@ pub struct IoCounters {
     pub drop_unsendable: u64,
     /// The kernel did not take it (full buffers, no route).
     pub drop_send_failed: u64,
+    /// Came or was to leave while this node had no lease.
+    pub drop_no_lease: u64,
+    /// Had waited while this worker did not serve for longer than a lease holds.
+    pub drop_stale: u64,
     /// Handling it panicked.
     pub drop_panic: u64,
     /// The way to the location server was full.
@@ -83,13 +90,15 @@ pub struct IoCounters {
 
 impl IoCounters {
     /// Label of `siprack_dropped_total{reason}` and its count.
-    pub fn drops(&self) -> [(&'static str, u64); 6] {
+    pub fn drops(&self) -> [(&'static str, u64); 8] {
         [
             ("proxy_header", self.drop_header),
             ("sender", self.drop_sender),
             ("truncated", self.drop_truncated),
             ("unsendable", self.drop_unsendable),
             ("send_failed", self.drop_send_failed),
+            ("no_lease", self.drop_no_lease),
+            ("stale", self.drop_stale),
             ("panic", self.drop_panic),
         ]
     }
@@ -121,11 +130,16 @@ impl Shared {
             location_lag: AtomicU64::new(0),
             location_asks: AtomicU64::new(0),
             lm_plane: AtomicU8::new(Plane::A as u8),
+            lease: AtomicU64::new(0),
             heartbeats_sent: AtomicU64::new(0),
             beacons_heard: AtomicU64::new(0),
             beacons_refused: AtomicU64::new(0),
             placement_mismatches: AtomicU64::new(0),
         }
+    }
+
+    pub fn lease(&self) -> Time {
+        Time(self.lease.load(Ordering::Relaxed))
     }
 
     pub fn is_stopping(&self) -> bool {

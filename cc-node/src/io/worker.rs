@@ -12,6 +12,7 @@ use crate::effect::{AskId, Effect, Input, LocationFailure};
 use crate::location::LocalView;
 use crate::node::Node;
 use crate::outbox::Outbox;
+use crate::ownership::lease::{Gate, Passage};
 use crate::problems::Problem;
 use crate::resolve::OPEN_QUESTIONS;
 use bytes::Bytes;
@@ -31,6 +32,8 @@ use tokio::sync::mpsc::Sender;
 
 /// An idle worker goes round this often, so that its progress shows.
 const IDLE: Duration = Duration::from_millis(50);
+/// A worker without a lease looks so often for a new one.
+const WITHOUT_LEASE: Duration = Duration::from_millis(5);
 /// Batches taken from one socket before timers are looked at again.
 const BATCHES_A_ROUND: usize = 4;
 const REPORT_EVERY: Duration = Duration::from_millis(200);
@@ -57,6 +60,9 @@ pub struct Worker {
     ready: Vec<bool>,
     /// More waited than one round takes.
     more: bool,
+    gate: Gate,
+    /// Of this round.
+    passage: Passage,
     desk: Desk,
 }
 
@@ -102,7 +108,8 @@ impl Worker {
             report_at: now,
             parts,
         };
-        Worker { receiver: Receiver::new(), ready: Vec::new(), more: false, desk }
+        let gate = Gate::new(now);
+        Worker { receiver: Receiver::new(), ready: Vec::new(), more: false, gate, passage: Passage::Shut, desk }
     }
 
     /// Until the process is told to end.
@@ -114,12 +121,18 @@ impl Worker {
             }
             let began = self.desk.parts.clock.now();
             self.desk.view.placement = self.desk.parts.shared.placement.load_full();
-            self.datagrams();
+            self.passage = self.gate.pass(began, self.desk.parts.shared.lease());
+            match self.passage {
+                Passage::Open => self.datagrams(),
+                Passage::Stale | Passage::Shut => self.drop_what_waits(),
+            }
             // The last one waited on is the waker.
             if self.ready.last().is_none_or(|woken| *woken) {
                 self.desk.answers();
             }
-            self.desk.timers();
+            if self.passage != Passage::Shut {
+                self.desk.timers();
+            }
             self.desk.flush();
             self.desk.account(began);
         }
@@ -127,11 +140,34 @@ impl Worker {
 
     fn wait(&mut self) -> std::io::Result<()> {
         let parts = &self.desk.parts;
-        let due = parts.node.next_due().map_or(IDLE, |due| due.since(parts.clock.now()).min(IDLE));
-        let patience = if self.more { Duration::ZERO } else { due };
+        let due = || parts.node.next_due().map_or(IDLE, |due| due.since(parts.clock.now()).min(IDLE));
+        let patience = match self.passage {
+            // Timers are held, and what arrives wakes it all the same.
+            Passage::Shut => WITHOUT_LEASE,
+            _ if self.more => Duration::ZERO,
+            _ => due(),
+        };
         let fds: smallvec::SmallVec<[_; 4]> =
             parts.sockets.iter().map(|(_, s)| s.as_fd()).chain([parts.wakeable.as_fd()]).collect();
         poll::readable(&fds, patience, &mut self.ready)
+    }
+
+    /// Unread: peers send again what matters.
+    fn drop_what_waits(&mut self) {
+        self.more = false;
+        let counters = &mut self.desk.counters;
+        let dropped = match self.passage {
+            Passage::Shut => &mut counters.drop_no_lease,
+            _ => &mut counters.drop_stale,
+        };
+        for (_, socket) in &self.desk.parts.sockets {
+            while let Ok(count @ 1..) = self.receiver.recv(socket) {
+                *dropped += self.receiver.iter().count() as u64;
+                if count < BATCH {
+                    break;
+                }
+            }
+        }
     }
 
     fn datagrams(&mut self) {
@@ -276,9 +312,9 @@ impl Desk {
         self.released = released;
     }
 
-    /// The place of the lease: the io layer asks for it here, and discards the batch without one.
     fn flush(&mut self) {
-        self.parts.egress.flush(&self.parts.sockets, &mut self.counters);
+        let Parts { egress, sockets, clock, .. } = &mut self.parts;
+        egress.flush(|| clock.now(), sockets, &mut self.counters);
     }
 
     fn account(&mut self, began: Time) {

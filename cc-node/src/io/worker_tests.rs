@@ -44,6 +44,8 @@ fn rig(name: &str) -> Rig {
     let writer = Writer::new(&keys);
     let (boot, config) = (BootId(7), rack.cc_nodes[0].clone());
     let shared = Arc::new(Shared::new(NodeId(1), boot, rack.clone(), keys.clone(), config, writer.replica().clone()));
+    // No heartbeats here, and no end of the lease.
+    shared.lease.store(u64::MAX, Ordering::Relaxed);
     let socket = udp::bind("127.0.0.1:0".parse().unwrap(), false).unwrap();
     let worker_at = socket.local_addr().unwrap();
     let (asks_out, asks) = mpsc::channel(8);

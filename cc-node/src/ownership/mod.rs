@@ -2,8 +2,10 @@
 //! epoch that a beacon names, computes the array from the beacon's inputs, and compares the digest.
 //! `io::control` and the simulated rack drive it; workers read the adopted [`Placement`].
 //!
-//! What else belongs here and has its place free: leases (the permission to send outwards), `yours?` / `mine` between an
-//! old and a new owner of a slot, and the return of a slot.
+//! [`lease`] is the permission to send outwards. What else belongs here and has its place free: `yours?` / `mine` between
+//! an old and a new owner of a slot, and the return of a slot.
+
+pub mod lease;
 
 use common::ids::{BootId, Epoch, NodeId};
 use common::placement::Placement;

@@ -141,10 +141,17 @@ impl InsideBatch {
             self.runs = again.map(|(which, to)| Run { which, segment: 0, to }).collect();
             self.send(socket, &mut flushed);
         }
+        self.discard();
+        flushed
+    }
+
+    /// Forgets what was pushed, unsent; how many that were.
+    pub fn discard(&mut self) -> usize {
+        let count = self.waiting.len();
         self.octets.clear();
         self.waiting.clear();
         self.heads.clear();
-        flushed
+        count
     }
 
     fn cut(&mut self) {

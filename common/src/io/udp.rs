@@ -285,10 +285,12 @@ impl SendBatch {
         self.entries.push((to.into(), start, head.len() + payload.len()));
     }
 
-    /// Forgets what was pushed, unsent.
-    pub fn discard(&mut self) {
+    /// Forgets what was pushed, unsent; how many that were.
+    pub fn discard(&mut self) -> usize {
+        let count = self.entries.len();
         self.arena.clear();
         self.entries.clear();
+        count
     }
 
     /// Sends everything; the batch is empty afterwards.

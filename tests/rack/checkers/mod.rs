@@ -2,6 +2,7 @@
 
 pub mod accounting;
 pub mod causes;
+pub mod leases;
 pub mod leftovers;
 pub mod outcome;
 pub mod quiet;

@@ -11,6 +11,7 @@ use cc_node::location::{Client, ClientEffect, ClientSetup, LocalView, Replica, W
 use cc_node::node::Node;
 use cc_node::outbox::Outbox;
 use cc_node::ownership::Ownership;
+use cc_node::ownership::lease::{Gate, Passage};
 use cc_node::station::NodeSetup;
 use common::config::{CcNode, Rack};
 use common::ids::{BootId, ListenerId, NodeId, Plane, Transport};
@@ -41,6 +42,13 @@ pub enum Out {
     },
 }
 
+/// What reaches a process that does not run.
+enum Held {
+    Datagram(Datagram),
+    Stream(StreamEvent),
+    Dns(DnsAsk, DnsAnswer),
+}
+
 pub struct NodeHost {
     rack: Arc<Rack>,
     keys: Arc<Keys>,
@@ -48,6 +56,8 @@ pub struct NodeHost {
     vip: Listeners,
     /// None while it is dead.
     alive: Option<Alive>,
+    /// While it is stopped (SIGSTOP): what waits for it.
+    held: Option<Vec<Held>>,
 }
 
 /// One incarnation.
@@ -57,6 +67,11 @@ struct Alive {
     outbox: Outbox,
     /// None in a rack that stands: nobody asks who is alive.
     membership: Option<Membership>,
+    gate: Gate,
+    /// At the last look there was no lease: timers are held.
+    shut: bool,
+    /// Datagrams that came while it might not serve, and messages that it might not send.
+    refused: u64,
     placement: Arc<Placement>,
     client: Client,
     replica: Arc<Replica>,
@@ -70,6 +85,18 @@ struct Membership {
 }
 
 impl Alive {
+    /// May it serve? The worker's round begins so; one at least with each heartbeat.
+    fn look(&mut self, now: Time) -> Passage {
+        let Some(membership) = &self.membership else { return Passage::Open };
+        let passage = self.gate.pass(now, membership.heart.lease());
+        self.shut = passage == Passage::Shut;
+        passage
+    }
+
+    fn has_lease(&self, now: Time) -> bool {
+        self.membership.as_ref().is_none_or(|membership| now < membership.heart.lease())
+    }
+
     /// The heartbeat that is due. An idle worker ticks before each.
     fn beat(&mut self, now: Time, keys: &Keys) -> Option<Bytes> {
         let membership = self.membership.as_mut().filter(|m| m.heart.next_due() <= now)?;
@@ -92,7 +119,7 @@ impl Alive {
 impl NodeHost {
     pub fn new(rack: Arc<Rack>, keys: Arc<Keys>, config: CcNode) -> NodeHost {
         let vip = lm_server::forward::Gate::new(&rack, keys.clone(), BootId(0)).names;
-        NodeHost { rack, keys, config, vip, alive: None }
+        NodeHost { rack, keys, config, vip, alive: None, held: None }
     }
 
     pub fn id(&self) -> NodeId {
@@ -159,7 +186,10 @@ impl NodeHost {
             boot,
             node: Node::new(setup),
             outbox: Outbox::unprotected(),
+            shut: membership.is_some(),
             membership,
+            gate: Gate::new(now),
+            refused: 0,
             placement,
             client: Client::new(ClientSetup::new(id, boot), writer),
             replica,
@@ -169,13 +199,38 @@ impl NodeHost {
 
     pub fn kill(&mut self) {
         self.alive = None;
+        self.held = None;
+    }
+
+    /// SIGSTOP: it does nothing, and what comes waits in its sockets.
+    pub fn stop(&mut self) {
+        self.held.get_or_insert_default();
+    }
+
+    /// SIGCONT.
+    pub fn resume(&mut self, now: Time, wall: WallMillis, location: &mut LocationHost) -> Vec<Out> {
+        let mut out = Vec::new();
+        for held in self.held.take().unwrap_or_default() {
+            out.extend(match held {
+                Held::Datagram(datagram) => self.receive(now, wall, &datagram, location),
+                Held::Stream(event) => self.stream(now, wall, event, location),
+                Held::Dns(ask, answer) => self.dns(now, wall, ask, answer, location),
+            });
+        }
+        out
+    }
+
+    /// Datagrams that came while it might not serve, and messages that it might not send.
+    pub fn refused(&self) -> u64 {
+        self.alive.as_ref().map_or(0, |alive| alive.refused)
     }
 
     pub fn next_due(&self) -> Option<Time> {
-        let alive = self.alive.as_ref()?;
+        let alive = self.alive.as_ref().filter(|_| self.held.is_none())?;
         let client = alive.client.next_due();
         let heart = alive.membership.as_ref().map(|m| m.heart.next_due());
-        [heart, alive.node.next_due(), client, alive.reconnect_at].into_iter().flatten().min()
+        let timers = alive.node.next_due().filter(|_| !alive.shut);
+        [heart, timers, client, alive.reconnect_at].into_iter().flatten().min()
     }
 
     /// A datagram came in on the plane.
@@ -186,8 +241,17 @@ impl NodeHost {
         datagram: &Datagram,
         location: &mut LocationHost,
     ) -> Vec<Out> {
+        if let Some(held) = &mut self.held {
+            held.push(Held::Datagram(datagram.clone()));
+            return Vec::new();
+        }
         if datagram.to == self.control_address() {
-            return self.control(&datagram.bytes);
+            return self.control(now, wall, &datagram.bytes, location);
+        }
+        let Some(alive) = &mut self.alive else { return Vec::new() };
+        if alive.look(now) != Passage::Open {
+            alive.refused += 1;
+            return Vec::new();
         }
         // What `io` does before a worker's core sees it: the MAC, the direction, the strip.
         let read = ProxyHeader::read(&datagram.bytes, &self.keys.plane, |message| call_id(&self.vip, message));
@@ -199,22 +263,27 @@ impl NodeHost {
         self.drive(now, wall, Some(Input::Datagram { header, message }), location)
     }
 
-    /// A beacon came in.
-    fn control(&mut self, bytes: &[u8]) -> Vec<Out> {
+    /// A beacon came in. If it brings the lease back, what is overdue is done now.
+    fn control(&mut self, now: Time, wall: WallMillis, bytes: &[u8], location: &mut LocationHost) -> Vec<Out> {
         let Some(alive) = &mut self.alive else { return Vec::new() };
         let Ok(Message::Beacon(beacon)) = frame::decode(bytes, &self.keys.plane) else { return Vec::new() };
         let Some(membership) = &mut alive.membership else { return Vec::new() };
         membership.heart.beacon(&beacon);
         membership.ownership.hear(&beacon);
         alive.placement = membership.ownership.placement().clone();
-        if !beacon.learning {
-            return Vec::new();
-        }
-        let report = Message::Report(membership.ownership.report());
-        vec![Out::Control(frame::encode(&report, &self.keys.plane, Plane::A).into())]
+        let report = beacon.learning.then(|| Message::Report(membership.ownership.report()));
+        let was_shut = alive.shut;
+        alive.look(now);
+        let mut out = if was_shut { self.drive(now, wall, None, location) } else { Vec::new() };
+        out.extend(report.map(|report| Out::Control(frame::encode(&report, &self.keys.plane, Plane::A).into())));
+        out
     }
 
     pub fn stream(&mut self, now: Time, wall: WallMillis, event: StreamEvent, location: &mut LocationHost) -> Vec<Out> {
+        if let Some(held) = &mut self.held {
+            held.push(Held::Stream(event));
+            return Vec::new();
+        }
         let Some(alive) = &mut self.alive else { return Vec::new() };
         let mut effects = Vec::new();
         match event {
@@ -236,10 +305,17 @@ impl NodeHost {
         answer: DnsAnswer,
         location: &mut LocationHost,
     ) -> Vec<Out> {
+        if let Some(held) = &mut self.held {
+            held.push(Held::Dns(ask, answer));
+            return Vec::new();
+        }
         self.drive(now, wall, Some(Input::Dns { ask, answer }), location)
     }
 
     pub fn tick(&mut self, now: Time, wall: WallMillis, location: &mut LocationHost) -> Vec<Out> {
+        if let Some(alive) = &mut self.alive {
+            alive.look(now);
+        }
         let mut out = self.drive(now, wall, None, location);
         let Some(alive) = &mut self.alive else { return out };
         out.extend(alive.beat(now, &self.keys).map(Out::Control));
@@ -289,6 +365,7 @@ impl NodeHost {
         let mut effects = Vec::new();
         match input {
             Some(input) => alive.node.handle(now, wall, &view, input, &mut effects),
+            None if alive.shut => {}
             None => alive.node.tick(now, wall, &view, &mut effects),
         }
         let mut released = Vec::new();
@@ -298,6 +375,9 @@ impl NodeHost {
         let (mut out, mut asks) = (Vec::new(), Vec::new());
         for effect in released {
             match effect {
+                Effect::Send { .. } if !self.alive.as_ref().is_some_and(|alive| alive.has_lease(now)) => {
+                    self.alive.iter_mut().for_each(|alive| alive.refused += 1);
+                }
                 Effect::Send { listener, to, transport, bytes, .. } => {
                     let way = Way { boot, placement: &placement, listener, to, transport };
                     out.extend(self.egress(way, &bytes).map(Out::Egress));

@@ -1,0 +1,55 @@
+//! No node sends towards the outside without a lease: 300 ms from the sending of its newest heartbeat of which it has heard
+//! the echo. Looks at nothing but what goes over the planes, and holds in every simulation in which heartbeats beat.
+
+use crate::network::Datagram;
+use crate::site::Site;
+use common::ids::{BootId, NodeId};
+use common::time::{Duration, Time};
+use common::wire::frame::{self, Message};
+use common::wire::heartbeat;
+use std::collections::BTreeMap;
+
+const LEASE: Duration = Duration::from_millis(300);
+/// Heartbeats that are remembered before the old ones are forgotten.
+const KNOWN: usize = 4096;
+
+#[derive(Default)]
+pub struct Leases {
+    /// When each heartbeat of each incarnation was sent.
+    beats: BTreeMap<(NodeId, BootId, u64), Time>,
+    until: BTreeMap<(NodeId, BootId), Time>,
+}
+
+impl Leases {
+    /// A datagram leaves a host of this rack.
+    pub fn sent(&mut self, site: &Site, now: Time, datagram: &Datagram) {
+        let Some(node) = site.nodes.iter().find(|node| node.owns(datagram.from)) else { return };
+        if let Some((boot, sequence)) = beat(site, &datagram.bytes) {
+            // Older ones give nothing any more.
+            if self.beats.len() == KNOWN {
+                self.beats.retain(|_, at| now.since(*at) < LEASE);
+            }
+            self.beats.insert((node.id(), boot, sequence), now);
+        } else if datagram.to == site.lm.egress_address() && !self.beats.is_empty() {
+            let until = node.boot().and_then(|boot| self.until.get(&(node.id(), boot)).copied()).unwrap_or_default();
+            assert!(now < until, "node {} sent at {now:?}, and its lease ended at {until:?}", node.id());
+        }
+    }
+
+    /// A datagram reaches a host of this rack.
+    pub fn heard(&mut self, site: &Site, datagram: &Datagram) {
+        let Some(node) = site.nodes.iter().find(|node| node.control_address() == datagram.to) else { return };
+        let Ok(Message::Beacon(beacon)) = frame::decode(&datagram.bytes, &site.keys.plane) else { return };
+        let echoes = beacon.echoes.iter().filter(|echo| echo.node == node.id() && Some(echo.boot) == node.boot());
+        for echo in echoes {
+            let Some(at) = self.beats.get(&(echo.node, echo.boot, echo.sequence)) else { continue };
+            let until = self.until.entry((echo.node, echo.boot)).or_default();
+            *until = (*until).max(*at + LEASE);
+        }
+    }
+}
+
+fn beat(site: &Site, bytes: &[u8]) -> Option<(BootId, u64)> {
+    let heartbeat = heartbeat::decode(bytes, &site.keys.plane, false).ok()?;
+    heartbeat.v2.map(|v2| (v2.boot, v2.sequence))
+}

@@ -9,6 +9,7 @@ mod pairs;
 mod phones_behind_nat;
 mod refusals;
 mod soak;
+mod stopping;
 mod strangers;
 mod subscribers;
 mod trunk;
@@ -19,6 +20,7 @@ use crate::clients;
 pub const ALL: &[Case] = &[
     Case { name: "a newcomer's two commands on loopback", needs: &[], run: newcomer::run },
     Case { name: "two seconds of load", needs: &[], run: load::run },
+    Case { name: "a stopped node goes on", needs: &[], run: stopping::run },
     Case { name: "bad input is refused with words", needs: &[], run: refusals::run },
     Case { name: "200 users register, 500 calls at 50/s", needs: &["ip", "sipp"], run: subscribers::run },
     Case { name: "two phones behind two routers", needs: &["ip", "nft", "baresip"], run: phones_behind_nat::run },

@@ -10,7 +10,7 @@
 use crate::ownership::lease::Grants;
 use common::ids::{BootId, Epoch, HistoryId, Level, NodeId, Plane};
 use common::time::Time;
-use common::wire::beacon::{Beacon, Echo};
+use common::wire::beacon::Beacon;
 use common::wire::heartbeat::{Heartbeat, NodeState, V2};
 use std::time::Duration;
 
@@ -80,7 +80,7 @@ impl Heart {
         // A period that was slept through is not made up for by a burst.
         self.next = (self.next + self.setup.period).max(now + self.setup.period / 2);
         self.sequence += 1;
-        self.grants.sent(self.sequence, now);
+        self.grants.sent(self.sequence, now, facts.epoch);
         if ticks.len() == self.ticks_then.len() && ticks.iter().zip(&self.ticks_then).all(|(now, then)| now != then) {
             self.progress += 1;
             self.ticks_then.copy_from_slice(ticks);
@@ -107,7 +107,8 @@ impl Heart {
         Heartbeat { node: setup.node, sip_port: setup.sip_port, state: state(facts), v2: Some(v2) }
     }
 
-    /// Remembers the nonce to quote, and takes the lease that an echo gives. Nonces of one load-manager incarnation grow; another incarnation starts anew.
+    /// Remembers the nonce to quote, and takes the lease that an echo gives. Nonces of one load-manager incarnation grow;
+    /// another incarnation starts anew.
     pub fn beacon(&mut self, beacon: &Beacon) {
         if beacon.lm_boot != self.lm_boot {
             // An old incarnation's last datagrams may still be on a plane; its nonce would only make us not count.
@@ -118,9 +119,11 @@ impl Heart {
             self.beacon_nonce = beacon.nonce;
         }
         self.beacon_nonce = self.beacon_nonce.max(beacon.nonce);
-        let ours = |echo: &&Echo| (echo.node, echo.boot) == (self.setup.node, self.setup.boot);
-        if let Some(echo) = beacon.echoes.iter().find(ours) {
-            self.grants.echoed(echo.sequence);
+        let us = (self.setup.node, self.setup.boot);
+        let held = beacon.learning || beacon.inputs.live().any(|live| live == us);
+        let least = if held { Epoch(0) } else { beacon.epoch };
+        if let Some(echo) = beacon.echoes.iter().find(|echo| (echo.node, echo.boot) == us) {
+            self.grants.echoed(echo.sequence, least);
         }
     }
 
@@ -152,6 +155,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use common::placement::{Inputs, Policy};
+    use common::wire::beacon::Echo;
 
     fn heart() -> Heart {
         let setup = HeartSetup {
@@ -194,17 +198,21 @@ mod tests {
     #[test]
     fn an_echo_of_this_incarnation_gives_a_lease_from_the_sending() {
         let mut h = heart();
-        h.beat(ms(100), &[1, 1], &Facts::default());
-        h.beat(ms(150), &[2, 2], &Facts::default());
+        let under = |epoch| Facts { epoch: Epoch(epoch), ..Facts::default() };
+        h.beat(ms(50), &[0, 0], &under(0));
+        h.beat(ms(100), &[1, 1], &under(1));
+        h.beat(ms(150), &[2, 2], &under(1));
         let echo = |boot, sequence| Echo { node: NodeId(2), boot: BootId(boot), sequence };
         let told = |lm, echo| Beacon { echoes: vec![Echo { node: NodeId(1), ..echo }, echo], ..beacon(lm, 1) };
-        h.beacon(&told(4, echo(6, 2)));
+        h.beacon(&told(4, echo(6, 3)));
         assert_eq!(h.lease(), Time(0), "the echo of a former incarnation");
         h.beacon(&told(4, echo(7, 1)));
-        assert_eq!(h.lease(), ms(400));
-        h.beacon(&told(3, echo(7, 2)));
-        assert_eq!(h.lease(), ms(400), "a dead load manager's word");
+        assert_eq!(h.lease(), Time(0), "sent before the epoch without it was adopted");
         h.beacon(&told(4, echo(7, 2)));
+        assert_eq!(h.lease(), ms(400));
+        h.beacon(&told(3, echo(7, 3)));
+        assert_eq!(h.lease(), ms(400), "a dead load manager's word");
+        h.beacon(&told(4, echo(7, 3)));
         assert_eq!(h.lease(), ms(450));
     }
 

@@ -5,6 +5,7 @@
 //! [`Grants`] belongs to the heartbeat: it knows send times and hears echoes. [`Gate`] belongs to a worker: what it may do
 //! in a round. The send itself asks the clock once more, for a process can be stopped between the two.
 
+use common::ids::Epoch;
 use common::time::{Duration, Time};
 use std::collections::VecDeque;
 
@@ -18,22 +19,26 @@ const KNOWN: usize = 16;
 /// What the echoes of our heartbeats have given.
 #[derive(Clone, Debug, Default)]
 pub struct Grants {
-    /// Sequence and send time, oldest first.
-    sent: VecDeque<(u64, Time)>,
+    /// Sequence, send time and the epoch that it named, oldest first.
+    sent: VecDeque<(u64, Time, Epoch)>,
     until: Time,
 }
 
 impl Grants {
-    pub fn sent(&mut self, sequence: u64, now: Time) {
+    /// `epoch`: of the placement that this node stands under.
+    pub fn sent(&mut self, sequence: u64, now: Time, epoch: Epoch) {
         if self.sent.len() == KNOWN {
             self.sent.pop_front();
         }
-        self.sent.push_back((sequence, now));
+        self.sent.push_back((sequence, now, epoch));
     }
 
-    /// A beacon names this as our newest heartbeat that counted.
-    pub fn echoed(&mut self, sequence: u64) {
-        if let Some((_, at)) = self.sent.iter().find(|(sent, _)| *sent == sequence) {
+    /// A beacon names this as our newest heartbeat that counted. It gives a lease if this node stood under `least` by then:
+    /// an epoch that does without it, or any where the beacon holds it. So a node that was removed has none before it
+    /// knows, as the load manager drops what such a one sends.
+    pub fn echoed(&mut self, sequence: u64, least: Epoch) {
+        let known = |(sent, _, epoch): &&(u64, Time, Epoch)| *sent == sequence && *epoch >= least;
+        if let Some((_, at, _)) = self.sent.iter().find(known) {
             self.until = self.until.max(*at + LEASE);
         }
     }
@@ -89,25 +94,36 @@ mod tests {
     fn a_lease_counts_from_the_sending_of_what_was_echoed() {
         let mut grants = Grants::default();
         assert_eq!(grants.until(), Time(0));
-        (1..=4).for_each(|n| grants.sent(n, ms(1000 + 50 * n)));
+        (1..=4).for_each(|n| grants.sent(n, ms(1000 + 50 * n), Epoch(7)));
         // However late the echo comes.
-        grants.echoed(2);
+        grants.echoed(2, Epoch(0));
         assert_eq!(grants.until(), ms(1400));
         // The other plane's copy, an older beacon, a heartbeat that is not ours.
-        [2, 1, 99].into_iter().for_each(|n| grants.echoed(n));
+        [2, 1, 99].into_iter().for_each(|n| grants.echoed(n, Epoch(0)));
         assert_eq!(grants.until(), ms(1400));
-        grants.echoed(4);
+        grants.echoed(4, Epoch(0));
         assert_eq!(grants.until(), ms(1500));
     }
 
     #[test]
     fn what_was_sent_too_long_ago_gives_nothing() {
         let mut grants = Grants::default();
-        (1..=100).for_each(|n| grants.sent(n, ms(50 * n)));
-        grants.echoed(1);
+        (1..=100).for_each(|n| grants.sent(n, ms(50 * n), Epoch(7)));
+        grants.echoed(1, Epoch(0));
         assert_eq!(grants.until(), Time(0));
         // All that could still give a lease is known.
         assert!(KNOWN as u64 * 50 > LEASE.as_millis() as u64);
+    }
+
+    #[test]
+    fn a_removed_node_gets_no_lease_before_it_knows() {
+        let mut grants = Grants::default();
+        grants.sent(1, ms(50), Epoch(6));
+        grants.echoed(1, Epoch(7));
+        assert_eq!(grants.until(), Time(0));
+        grants.sent(2, ms(100), Epoch(7));
+        grants.echoed(2, Epoch(7));
+        assert_eq!(grants.until(), ms(400));
     }
 
     #[test]

@@ -10,9 +10,9 @@ pub use crate::dns::{DnsAnswer, DnsAsk, Question};
 pub use crate::record::{Record, RecordNo};
 
 use bytes::Bytes;
-use common::ids::{ListenerId, Transport};
+use common::ids::{ListenerId, NodeId, Transport};
 use common::location::{Aor, Bindings, Command, IdempotenceKey, LogTime, Outcome, Subscriber};
-use common::placement::Placement;
+use common::placement::Placements;
 use common::time::Time;
 use common::wire::proxy::ProxyHeader;
 use std::net::SocketAddr;
@@ -20,12 +20,14 @@ use std::sync::Arc;
 
 #[derive(Clone, Debug)]
 pub enum Input {
-    /// From the load manager, the header's MAC verified, the header stripped.
+    /// From the load manager or another node, the header's MAC verified, the header stripped.
     Datagram { header: ProxyHeader, message: Bytes },
     /// What came of an `Effect::Location`.
     Location { ask: AskId, outcome: Result<Outcome, LocationFailure> },
     /// What came of an `Effect::Dns`.
     Dns { ask: DnsAsk, answer: DnsAnswer },
+    /// [`View::placements`] is another one than at the last input.
+    Placement,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -38,8 +40,18 @@ pub enum Effect {
     Location { ask: AskId, key: IdempotenceKey, command: Command },
     /// For the DNS. At most one `Input::Dns` with this `ask` comes back.
     Dns { ask: DnsAsk, question: Question },
+    /// A question or an answer for the worker of another node that has this call. Never waits for a record.
+    Inside { to: NodeId, over: Over, header: Box<ProxyHeader>, message: Bytes },
     /// Written once; stands behind the journal record that says so.
     Cdr(Box<Cdr>),
+}
+
+/// The planes that a message between nodes takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    EveryPlane,
+    /// The n-th repeat of one: the planes in turn.
+    InTurn(u8),
 }
 
 /// Names one question to the location server among those of a worker.
@@ -57,11 +69,15 @@ pub enum LocationFailure {
     Refused(String),
 }
 
-/// What a worker reads but does not own: the replica and the placement, as of this input.
+/// What a worker reads but does not own: the replica and the placements, as of this input.
 pub trait View {
     fn bindings(&self, aor: &Aor) -> Option<Arc<Bindings>>;
     fn subscriber(&self, aor: &Aor) -> Option<Arc<Subscriber>>;
     /// The log's clock, carried on by ours since its last stamp.
     fn log_time(&self, now: Time) -> LogTime;
-    fn placement(&self) -> &Placement;
+    fn placements(&self) -> &Placements;
+    /// The smallest share of new calls, in 1/65,535, that this node has lately taken.
+    fn least_admitted(&self) -> u16 {
+        u16::MAX
+    }
 }

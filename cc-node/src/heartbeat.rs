@@ -14,6 +14,9 @@ use common::wire::beacon::Beacon;
 use common::wire::heartbeat::{Heartbeat, NodeState, V2};
 use std::time::Duration;
 
+/// A plane on which the load manager was not heard for so long is left, if it is heard on the other.
+const PLANE_SILENT: Duration = Duration::from_millis(150);
+
 /// What of a node never changes while it lives.
 #[derive(Clone, Debug)]
 pub struct HeartSetup {
@@ -46,6 +49,8 @@ pub struct Facts {
     /// Share of new dialogs that this node takes, in 1/65,535.
     pub admit: u16,
     pub backups: Vec<NodeId>,
+    /// See [`V2::strays`].
+    pub strays: u32,
 }
 
 pub struct Heart {
@@ -60,20 +65,34 @@ pub struct Heart {
     ticks_then: Vec<u64>,
     next: Time,
     grants: Grants,
+    /// When a beacon came in over each plane.
+    heard: [Time; 2],
+    lm_plane: Plane,
 }
 
 impl Heart {
     pub fn new(setup: HeartSetup, now: Time) -> Heart {
         let ticks_then = vec![0; usize::from(setup.workers)];
         let grants = Grants::default();
-        Heart { setup, sequence: 0, beacon_nonce: 0, lm_boot: BootId(0), progress: 0, ticks_then, next: now, grants }
+        Heart {
+            setup,
+            sequence: 0,
+            beacon_nonce: 0,
+            lm_boot: BootId(0),
+            progress: 0,
+            ticks_then,
+            next: now,
+            grants,
+            heard: [now; 2],
+            lm_plane: Plane::A,
+        }
     }
 
     pub fn next_due(&self) -> Time {
         self.next
     }
 
-    /// A heartbeat is due, or wanted at once (a change of state, a new epoch).
+    /// A heartbeat is due.
     /// `ticks` = each worker's count of rounds; workers tick every 50 ms even when idle.
     /// The same heartbeat goes out on every plane: see [`on_plane`].
     pub fn beat(&mut self, now: Time, ticks: &[u64], facts: &Facts) -> Heartbeat {
@@ -103,13 +122,15 @@ impl Heart {
             level: facts.level,
             location_sum: facts.location_sum,
             backups: facts.backups.clone(),
+            strays: facts.strays,
         };
         Heartbeat { node: setup.node, sip_port: setup.sip_port, state: state(facts), v2: Some(v2) }
     }
 
-    /// Remembers the nonce to quote, and takes the lease that an echo gives. Nonces of one load-manager incarnation grow;
-    /// another incarnation starts anew.
-    pub fn beacon(&mut self, beacon: &Beacon) {
+    /// A beacon came in over this plane. Remembers the nonce to quote, and takes the lease that an echo gives. Nonces of one
+    /// load-manager incarnation grow; another incarnation starts anew.
+    pub fn beacon(&mut self, now: Time, plane: Plane, beacon: &Beacon) {
+        self.heard[plane as usize] = now;
         if beacon.lm_boot != self.lm_boot {
             // An old incarnation's last datagrams may still be on a plane; its nonce would only make us not count.
             if beacon.lm_boot < self.lm_boot {
@@ -125,6 +146,17 @@ impl Heart {
         if let Some(echo) = beacon.echoes.iter().find(|echo| (echo.node, echo.boot) == us) {
             self.grants.echoed(echo.sequence, least);
         }
+    }
+
+    /// The plane on which the load manager is reached: another one once it was silent there for three periods, and was not
+    /// on the other.
+    pub fn lm_plane(&mut self, now: Time) -> Plane {
+        let other = if self.lm_plane == Plane::A { Plane::B } else { Plane::A };
+        let silent = |plane: Plane| now.since(self.heard[plane as usize]) > PLANE_SILENT;
+        if silent(self.lm_plane) && !silent(other) {
+            self.lm_plane = other;
+        }
+        self.lm_plane
     }
 
     /// Until when this node may send towards the outside.
@@ -173,7 +205,17 @@ mod tests {
     fn beacon(lm_boot: u64, nonce: u64) -> Beacon {
         let inputs = Inputs { policy: Policy::Rendezvous, members: vec![] };
         let (lm_boot, epoch) = (BootId(lm_boot), Epoch(1));
-        Beacon { lm_boot, nonce, epoch, inputs, digest: 0, echoes: vec![], learning: false }
+        Beacon {
+            lm_boot,
+            nonce,
+            epoch,
+            inputs,
+            formers: vec![],
+            holders: vec![],
+            digest: 0,
+            echoes: vec![],
+            learning: false,
+        }
     }
 
     fn ms(n: u64) -> Time {
@@ -185,13 +227,13 @@ mod tests {
         let mut h = heart();
         let first = h.beat(ms(0), &[1, 1], &Facts::default()).v2.unwrap();
         assert_eq!((first.sequence, first.beacon_nonce, first.sent_us), (1, 0, 0));
-        h.beacon(&beacon(3, 10));
-        h.beacon(&beacon(3, 11));
-        h.beacon(&beacon(2, 99));
+        h.beacon(ms(0), Plane::A, &beacon(3, 10));
+        h.beacon(ms(0), Plane::A, &beacon(3, 11));
+        h.beacon(ms(0), Plane::A, &beacon(2, 99));
         assert_eq!(h.next_due(), ms(50));
         let second = h.beat(ms(50), &[2, 2], &Facts::default()).v2.unwrap();
         assert_eq!((second.sequence, second.beacon_nonce), (2, 11), "the dead load manager's beacon is not quoted");
-        h.beacon(&beacon(4, 1));
+        h.beacon(ms(0), Plane::A, &beacon(4, 1));
         assert_eq!(h.beat(ms(100), &[2, 2], &Facts::default()).v2.unwrap().beacon_nonce, 1, "a new incarnation's is");
     }
 
@@ -204,16 +246,28 @@ mod tests {
         h.beat(ms(150), &[2, 2], &under(1));
         let echo = |boot, sequence| Echo { node: NodeId(2), boot: BootId(boot), sequence };
         let told = |lm, echo| Beacon { echoes: vec![Echo { node: NodeId(1), ..echo }, echo], ..beacon(lm, 1) };
-        h.beacon(&told(4, echo(6, 3)));
+        h.beacon(ms(0), Plane::A, &told(4, echo(6, 3)));
         assert_eq!(h.lease(), Time(0), "the echo of a former incarnation");
-        h.beacon(&told(4, echo(7, 1)));
+        h.beacon(ms(0), Plane::A, &told(4, echo(7, 1)));
         assert_eq!(h.lease(), Time(0), "sent before the epoch without it was adopted");
-        h.beacon(&told(4, echo(7, 2)));
+        h.beacon(ms(0), Plane::A, &told(4, echo(7, 2)));
         assert_eq!(h.lease(), ms(400));
-        h.beacon(&told(3, echo(7, 3)));
+        h.beacon(ms(0), Plane::A, &told(3, echo(7, 3)));
         assert_eq!(h.lease(), ms(400), "a dead load manager's word");
-        h.beacon(&told(4, echo(7, 3)));
+        h.beacon(ms(0), Plane::A, &told(4, echo(7, 3)));
         assert_eq!(h.lease(), ms(450));
+    }
+
+    #[test]
+    fn a_silent_plane_is_left_for_one_that_is_heard() {
+        let mut h = heart();
+        for n in 1..=4 {
+            h.beacon(ms(50 * n), Plane::B, &beacon(3, n));
+            assert_eq!(h.lm_plane(ms(50 * n)), if n < 4 { Plane::A } else { Plane::B }, "{n}");
+        }
+        assert_eq!(h.lm_plane(ms(900)), Plane::B, "neither is heard: no reason to change");
+        h.beacon(ms(950), Plane::A, &beacon(3, 5));
+        assert_eq!(h.lm_plane(ms(950)), Plane::A);
     }
 
     #[test]

@@ -5,10 +5,11 @@
 //!
 //! 1. `record`, `cdr`, `dns`, `effect`: what the journal holds, the call detail record, questions to the DNS, what goes in
 //!    and comes out of a worker.
-//! 2. `stats`, `problems`, `turn`, `station`, `outbox`: a worker's counters, samples of what was unfit, one input's worth of
+//! 2. `problems`, `stats`, `turn`, `station`, `outbox`: samples of what was unfit, a worker's counters, one input's worth of
 //!    work, what the worker knows for good, what waits for a record's ack; `resolve`: RFC 3263, where a name leads.
 //! 3. `location`, `auth`, `registrar`: the replica and its stream, who is it, where are users.
-//! 4. `ownership`, `heartbeat`: the placement that this node has adopted and its lease, and its sign of life.
+//! 4. `doorman`, `ownership`, `overload`, `heartbeat`: who may hand a worker a message; the placement that this node has adopted, its lease and its questions to other
+//!    nodes; how much it takes; its sign of life.
 //! 5. `call`: calls and their dialogs, record numbers, CDRs.
 //! 6. `transaction`: the four machines of RFC 3261 §17 with RFC 6026, and their table.
 //! 7. `service`: who is called: identify, admit, locate or route, fork; `identity`: what a message may say about its sender;
@@ -25,9 +26,9 @@ pub mod dns;
 
 pub mod effect;
 
-pub mod stats;
-
 pub mod problems;
+
+pub mod stats;
 
 pub mod turn;
 
@@ -43,7 +44,11 @@ pub mod auth;
 
 pub mod registrar;
 
+pub mod doorman;
+
 pub mod ownership;
+
+pub mod overload;
 
 pub mod heartbeat;
 

@@ -1,6 +1,7 @@
-//! What comes in and is not fit to be handled, for the operator: a sample of it beside the counters, so that a limit that
-//! is too low for a carrier, or a broken device, can be found by name. The engine notes, the shell takes and logs.
-//! Bounded, and the same cost for every further one: of each fault the first in a second is kept.
+//! What comes in and is not fit to be handled, and what goes on although this node does not know its call, for the
+//! operator: a sample of it beside the counters, so that a limit that is too low for a carrier, a broken device, or a call
+//! that a dead node held can be found by name. The engine notes, the shell takes and logs. Bounded, and the same cost for
+//! every further one: of each kind the first in a second is kept.
 
 use common::sip::{Fault, SipMessage};
 use common::time::{Duration, Time};
@@ -26,16 +27,64 @@ pub struct Problem {
     pub others: u64,
 }
 
+/// How something was forwarded without knowledge of its call: a node died, was removed, or does not answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blind {
+    /// A request in a dialog that this node holds no call of, by its token.
+    Request,
+    /// A response without a transaction, by the token in our Via.
+    Response,
+    /// Another node may hold it, and has not answered for 1.5 s.
+    Unanswered,
+}
+
+impl Blind {
+    pub const ALL: [Blind; 3] = [Blind::Request, Blind::Response, Blind::Unanswered];
+
+    /// Metric label.
+    pub fn label(self) -> &'static str {
+        match self {
+            Blind::Request => "request",
+            Blind::Response => "response",
+            Blind::Unanswered => "unanswered",
+        }
+    }
+}
+
+/// One message that went on so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blindly {
+    pub how: Blind,
+    /// As received, cut.
+    pub call_id: Vec<u8>,
+    /// Others of this kind since the sample before.
+    pub others: u64,
+}
+
 #[derive(Default)]
 pub struct Problems {
-    faults: [OfFault; Fault::ALL.len()],
+    faults: [OfKind; Fault::ALL.len()],
     samples: Vec<Problem>,
+    blind: [OfKind; Blind::ALL.len()],
+    blindly: Vec<Blindly>,
 }
 
 #[derive(Clone, Copy, Default)]
-struct OfFault {
+struct OfKind {
     not_before: Time,
     others: u64,
+}
+
+impl OfKind {
+    /// Whether this one is kept, and how many others there were since the last that was.
+    fn keeps(&mut self, now: Time, room: bool) -> Option<u64> {
+        if now < self.not_before || !room {
+            self.others += 1;
+            return None;
+        }
+        self.not_before = now + EVERY;
+        Some(std::mem::take(&mut self.others))
+    }
 }
 
 impl Problems {
@@ -48,22 +97,32 @@ impl Problems {
         message: Option<&SipMessage>,
         answered: bool,
     ) {
-        let of = &mut self.faults[fault as usize];
-        if now < of.not_before || self.samples.len() >= Fault::ALL.len() {
-            of.others += 1;
-            return;
-        }
-        let call_id = message.map(SipMessage::call_id).unwrap_or_default();
-        let call_id = call_id[..call_id.len().min(SHOWN)].to_vec();
-        let others = std::mem::take(&mut of.others);
-        of.not_before = now + EVERY;
+        let room = self.samples.len() < Fault::ALL.len();
+        let Some(others) = self.faults[fault as usize].keeps(now, room) else { return };
+        let call_id = shown(message.map(SipMessage::call_id).unwrap_or_default());
         self.samples.push(Problem { fault, source, what: what.into(), call_id, answered, others });
+    }
+
+    pub fn note_blind(&mut self, now: Time, how: Blind, call_id: &[u8]) {
+        let room = self.blindly.len() < Blind::ALL.len();
+        if let Some(others) = self.blind[how as usize].keeps(now, room) {
+            self.blindly.push(Blindly { how, call_id: shown(call_id), others });
+        }
+    }
+
+    /// What went on without knowledge, since the last call.
+    pub fn take_blind(&mut self) -> Vec<Blindly> {
+        std::mem::take(&mut self.blindly)
     }
 
     /// The samples since the last call.
     pub fn take(&mut self) -> Vec<Problem> {
         std::mem::take(&mut self.samples)
     }
+}
+
+fn shown(call_id: &[u8]) -> Vec<u8> {
+    call_id[..call_id.len().min(SHOWN)].to_vec()
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! A worker's plain counters. Its engine counts, its shell publishes a copy a few times a second; label sets are closed.
 
+use crate::problems::Blind;
 use common::sip::{Fault, MethodKind};
 use common::time::Duration;
 use std::collections::BTreeMap;
@@ -26,10 +27,14 @@ pub enum DropReason {
     UnknownDomain,
     /// A response to a request that this rack did not send (no Via behind ours).
     NotForwarded,
+    /// From another node: it has been here before, or asks or answers nothing.
+    Inside,
+    /// An ACK that another node may hold, and all were silent.
+    AckUnanswered,
 }
 
 impl DropReason {
-    pub const ALL: [DropReason; 8] = [
+    pub const ALL: [DropReason; 10] = [
         DropReason::Malformed,
         DropReason::StrayResponse,
         DropReason::AckOfOurs,
@@ -38,6 +43,8 @@ impl DropReason {
         DropReason::AckInvalid,
         DropReason::UnknownDomain,
         DropReason::NotForwarded,
+        DropReason::Inside,
+        DropReason::AckUnanswered,
     ];
 
     /// Metric label.
@@ -51,6 +58,8 @@ impl DropReason {
             DropReason::AckInvalid => "ack_invalid",
             DropReason::UnknownDomain => "unknown_domain",
             DropReason::NotForwarded => "not_forwarded",
+            DropReason::Inside => "inside",
+            DropReason::AckUnanswered => "ack_unanswered",
         }
     }
 }
@@ -167,6 +176,10 @@ pub struct Stats {
     /// Journal records written.
     pub records: u64,
     pub cdrs: u64,
+    /// Forwarded without knowledge of its call, indexed by `Blind as usize`.
+    pub blind: [u64; Blind::ALL.len()],
+    /// Transactions forgotten when this node had been removed from the placement: others may have taken them up.
+    pub forgotten: u64,
     pub calls_answered: u64,
     /// Refused, cancelled or unanswered.
     pub calls_failed: u64,

@@ -175,7 +175,7 @@ mod golden {
 }
 
 fn member(node: u16, weight: u16, class: u8, domain: u16) -> Member {
-    Member { node: NodeId(node), weight, class, domain, live: Some(BootId(1)), retired: Vec::new() }
+    Member { node: NodeId(node), weight, class, domain, live: Some(BootId(1)), draining: false, retired: Vec::new() }
 }
 
 fn place_under(key: &[u8; 16], members: Vec<Member>) -> Placement {

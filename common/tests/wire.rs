@@ -13,13 +13,14 @@ use common::location::{
     Aor, Binding, Bindings, Change, Command, Entry, IdempotenceKey, LogTime, Outcome, Record, RecordKey, RecordSum,
     Refusal, RegisterCommand, RequestedBinding, Subscriber,
 };
+use common::placement::recent::{Former, MOST, Stood};
 use common::placement::{Inputs, Member, Policy};
 use common::wire::beacon::{Beacon, Echo};
 use common::wire::control::{Report, Stopped};
 use common::wire::frame::{self, FrameError, Message};
 use common::wire::heartbeat::{self, Heartbeat, HeartbeatError, NodeState, V2};
 use common::wire::location::{FromServer, LocationFrameError, ToServer};
-use common::wire::proxy::{self, Direction, ProxyError, ProxyHeader};
+use common::wire::proxy::{self, Direction, Inquiry, ProxyError, ProxyHeader};
 use common::wire::sealed::{self, MAX_PLAIN, Opener, SealedError, Sealer, Side};
 use hmac::{Hmac, KeyInit, Mac};
 use proptest::collection::vec;
@@ -85,6 +86,7 @@ fn a_heartbeat() -> Heartbeat {
         level: Level(1000),
         location_sum: 1 << 100,
         backups: vec![NodeId(2), NodeId(770)],
+        strays: 4,
     };
     Heartbeat { node: NodeId(513), sip_port: 15_200, state: NodeState::Started, v2: Some(v2) }
 }
@@ -96,10 +98,17 @@ fn inputs() -> Inputs {
         class: 1,
         domain: 1,
         live: Some(BootId(300)),
+        draining: false,
         retired: vec![BootId(6), BootId(7)],
     };
-    let second = Member { node: NodeId(513), weight: 1000, class: 2, domain: 3, live: None, retired: vec![] };
+    let second =
+        Member { node: NodeId(513), weight: 1000, class: 2, domain: 3, live: None, draining: false, retired: vec![] };
     Inputs { policy: Policy::Rendezvous, members: vec![first, second] }
+}
+
+fn a_former() -> Former {
+    let stood = Stood { node: NodeId(513), live: Some(BootId(9)), weight: 200, draining: true };
+    Former { epoch: Epoch(3), age_ms: 130, differ: vec![stood] }
 }
 
 fn a_beacon() -> Message {
@@ -108,6 +117,8 @@ fn a_beacon() -> Message {
         nonce: 77,
         epoch: Epoch(5),
         inputs: inputs(),
+        formers: vec![a_former()],
+        holders: vec![NodeId(513)],
         digest: 0x0123_4567_89ab_cdef,
         echoes: vec![Echo { node: NodeId(1), boot: BootId(300), sequence: 128 }],
         learning: false,
@@ -115,7 +126,13 @@ fn a_beacon() -> Message {
 }
 
 fn a_report() -> Message {
-    Message::Report(Report { node: NodeId(513), boot: BootId(9), epoch: Epoch(4), inputs: inputs() })
+    Message::Report(Report {
+        node: NodeId(513),
+        boot: BootId(9),
+        epoch: Epoch(4),
+        inputs: inputs(),
+        formers: vec![a_former()],
+    })
 }
 
 fn a_stopped() -> Message {
@@ -142,7 +159,7 @@ fn header_6() -> ProxyHeader {
         transport: Transport::Tls,
         connection: 0x0102_0304_0506_0708,
         visited: [1, 2, 3, 770].map(NodeId).into_iter().collect(),
-        question: Some((1, 9)),
+        inquiry: Some((Inquiry::Yours, 9)),
         direction: Direction::Egress,
         ..header_4()
     }
@@ -320,9 +337,9 @@ mod golden {
 
     #[test]
     fn heartbeats() {
-        let golden = "deadface000002013b60000000000002007002010000000000000007000000000000000b000000000001e24000000000\
+        let golden = "deadface000002013b60000000000002007402010000000000000007000000000000000b000000000001e24000000000\
              000000630000000000000005000000000000002a020064ffff01000301000000000000000800000000000003e8000000\
-             1000000000000000000000000002000203025970e3dbed4927b13d7488db9ab7e6e8";
+             10000000000000000000000000020002030200000004259a5c3f628a5412ca6cb379c51954f4";
         assert_eq!(hex(&heartbeat::encode(&a_heartbeat(), &ring())), golden);
         assert_eq!(heartbeat::decode(&octets(golden), &ring(), false), Ok(a_heartbeat()));
     }
@@ -332,7 +349,9 @@ mod golden {
         let golden = "cefaadde01020000603b000002000000007002010000000000000007000000000000000b000000000001e24000000000\
              000000630000000000000005000000000000002a020064ffff01000301000000000000000800000000000003e8000000\
              100000000000000000000000000200020302d0c9870ef977be3c257dc03fa6c12dbe";
-        assert_eq!(heartbeat::decode(&octets(golden), &ring(), false), Ok(a_heartbeat()));
+        // It is of a sender that does not know `strays` yet, too.
+        let older = a_heartbeat().v2.map(|v2| V2 { strays: 0, ..v2 });
+        assert_eq!(heartbeat::decode(&octets(golden), &ring(), false), Ok(Heartbeat { v2: older, ..a_heartbeat() }));
     }
 
     #[test]
@@ -341,16 +360,16 @@ mod golden {
             (
                 a_beacon(),
                 Plane::A,
-                "535250310101010000000027034d0500020164010101ac020206078104e80702030000ef9bafcdf8acd191010101ac02\
-             800100387bd82298b0cadd0ec8b32ca1d63caf",
+                "535250310102010000000038034d0500020164010101ac02000206078104e8070203000000010382010181040109c801\
+             01018104ef9bafcdf8acd191010101ac02800100d5832f0203f5860ab0dafcf56665f67a",
             ),
             (
                 a_report(),
                 Plane::B,
-                "5352503102010101000000188104090400020164010101ac020206078104e80702030000f3014273b10d4528e73e01da\
-             132eb4ba",
+                "5352503102020101000000268104090400020164010101ac02000206078104e8070203000000010382010181040109c8\
+             01012cd0caa915e97a6039a7519805fd6ecf",
             ),
-            (a_stopped(), Plane::A, "535250310301010000000003810409a880e987b0bed54e2a3278fd2ec2c9c7"),
+            (a_stopped(), Plane::A, "535250310302010000000003810409fe18e350c7389b82033f0a4c53f0d24e"),
         ];
         for (message, plane, golden) in cases {
             assert_eq!(hex(&frame::encode(&message, &ring(), plane)), golden);
@@ -505,7 +524,7 @@ mod heartbeats {
     fn fields_out_of_range_are_refused_though_the_mac_is_good() {
         let bytes = heartbeat::encode(&a_heartbeat(), &ring());
         // The plane is none of two; more backups than there can be; a backup list that is cut short by the MAC.
-        for (at, octet) in [(76, 2), (109, 255), (109, 3)] {
+        for (at, octet) in [(76, 2), (109, 255), (109, 5)] {
             let mut changed = bytes[..bytes.len() - 16].to_vec();
             changed[at] = octet;
             let changed = signed("heartbeat", changed);
@@ -549,6 +568,7 @@ mod heartbeats {
             level: Level(log[1]),
             location_sum,
             backups: backups.into_iter().map(NodeId).collect(),
+            strays: words[5] as u32,
         })
     }
 
@@ -616,20 +636,20 @@ mod frames {
 
     #[test]
     fn what_is_wrong_is_said() {
-        assert_eq!(frame::decode(&framed(4, 1, b"xx"), &ring()), Err(FrameError::Unknown { kind: 4, version: 1 }));
-        assert_eq!(frame::decode(&framed(1, 2, b"xx"), &ring()), Err(FrameError::Unknown { kind: 1, version: 2 }));
-        assert_eq!(frame::decode(&framed(1, 1, b"\x80"), &ring()), Err(FrameError::Body(1)));
-        let mut other_key = framed(3, 1, &[1, 1]);
+        assert_eq!(frame::decode(&framed(4, 2, b"xx"), &ring()), Err(FrameError::Unknown { kind: 4, version: 2 }));
+        assert_eq!(frame::decode(&framed(1, 1, b"xx"), &ring()), Err(FrameError::Unknown { kind: 1, version: 1 }));
+        assert_eq!(frame::decode(&framed(1, 2, b"\x80"), &ring()), Err(FrameError::Body(1)));
+        let mut other_key = framed(3, 2, &[1, 1]);
         other_key[6] = 7;
         assert_eq!(frame::decode(&other_key, &ring()), Err(FrameError::UnknownKey(7)));
-        let longer = [framed(3, 1, &[1, 1]), vec![0]].concat();
+        let longer = [framed(3, 2, &[1, 1]), vec![0]].concat();
         assert_eq!(frame::decode(&longer, &ring()), Err(FrameError::Length { said: 2, there: 3 }));
     }
 
     #[test]
     fn fields_of_later_versions_in_front_of_the_mac_are_left_alone() {
         // Node 513 in postcard's variable length, boot id 9, and what a later version adds.
-        let later = framed(3, 1, b"\x81\x04\x09later");
+        let later = framed(3, 2, b"\x81\x04\x09later");
         assert_eq!(frame::decode(&later, &ring()), Ok(a_stopped()));
     }
 
@@ -641,14 +661,22 @@ mod frames {
             class: 255,
             domain: 65_535,
             live: Some(BootId(u64::MAX)),
+            draining: true,
             retired: vec![BootId(u64::MAX); 8],
         };
+        let stood =
+            |n: u16| Stood { node: NodeId(65_000 + n), live: Some(BootId(u64::MAX)), weight: 1000, draining: true };
         let echo = |n: u16| Echo { node: NodeId(65_000 + n), boot: BootId(u64::MAX), sequence: u64::MAX };
         let beacon = Message::Beacon(Beacon {
             lm_boot: BootId(u64::MAX),
             nonce: u64::MAX,
             epoch: Epoch(u64::MAX),
             inputs: Inputs { policy: Policy::Rendezvous, members: (0..250).map(member).collect() },
+            formers: vec![
+                Former { epoch: Epoch(u64::MAX), age_ms: u32::MAX, differ: (0..32).map(stood).collect() };
+                MOST
+            ],
+            holders: (0..250).map(|n| NodeId(65_000 + n)).collect(),
             digest: u64::MAX,
             echoes: (0..250).map(echo).collect(),
             learning: true,
@@ -666,23 +694,38 @@ mod frames {
             class,
             domain: shorts[2],
             live: live.map(BootId),
+            draining: shorts[0] % 2 == 1,
             retired: retired.into_iter().map(BootId).collect(),
         });
         vec(member, 0..12)
     }
 
+    fn formers() -> impl Strategy<Value = Vec<Former>> {
+        let stood = |(node, live, weight, draining): (u16, Option<u64>, u16, bool)| Stood {
+            node: NodeId(node),
+            live: live.map(BootId),
+            weight,
+            draining,
+        };
+        let former = (any::<u64>(), any::<u32>(), vec(any::<(u16, Option<u64>, u16, bool)>().prop_map(stood), 0..6));
+        vec(former.prop_map(|(epoch, age_ms, differ)| Former { epoch: Epoch(epoch), age_ms, differ }), 0..4)
+    }
+
     proptest! {
         #[test]
-        fn what_was_written_is_read(members in members(), words: [u64; 4], echoes in vec(any::<(u16, u64, u64)>(), 0..12), learning: bool, b: bool) {
+        fn what_was_written_is_read(members in members(), formers in formers(), words: [u64; 4], echoes in vec(any::<(u16, u64, u64)>(), 0..12), learning: bool, b: bool) {
             let plane = if b { Plane::B } else { Plane::A };
+            let members_named = members.iter().map(|m| m.node).collect();
             let echo = |(node, boot, sequence)| Echo { node: NodeId(node), boot: BootId(boot), sequence };
             let inputs = Inputs { policy: Policy::Rendezvous, members };
-            let report = Report { node: NodeId(words[0] as u16), boot: BootId(words[1]), epoch: Epoch(words[2]), inputs: inputs.clone() };
+            let report = Report { node: NodeId(words[0] as u16), boot: BootId(words[1]), epoch: Epoch(words[2]), inputs: inputs.clone(), formers: formers.clone() };
             let beacon = Beacon {
                 lm_boot: BootId(words[0]),
                 nonce: words[1],
                 epoch: Epoch(words[2]),
                 inputs,
+                formers,
+                holders: members_named,
                 digest: words[3],
                 echoes: echoes.into_iter().map(echo).collect(),
                 learning,
@@ -695,7 +738,7 @@ mod frames {
         #[test]
         fn octets_from_the_network_never_panic(bytes in vec(any::<u8>(), 0..300), kind in 0u8..5) {
             let _ = frame::decode(&bytes, &ring());
-            let _ = frame::decode(&framed(kind, 1, &bytes), &ring());
+            let _ = frame::decode(&framed(kind, 2, &bytes), &ring());
         }
     }
 }
@@ -777,9 +820,10 @@ mod proxy_headers {
         let address =
             (any::<IpAddr>().prop_filter("mapped", move |ip| plain(*ip)), any::<u16>()).prop_map(SocketAddr::from);
         let numbers = (any::<u16>(), any::<[u64; 3]>(), any::<u8>());
-        let rest = (0usize..5, vec(any::<u16>(), 0..=4), any::<Option<(u8, u32)>>(), 0usize..3);
+        let rest = (0usize..5, vec(any::<u16>(), 0..=4), prop::option::of((0usize..3, any::<u32>())), 0usize..3);
         (address.clone(), address, numbers, rest).prop_map(|(source, destination, (sender, words, listener), rest)| {
-            let (transport, visited, question, direction) = rest;
+            let (transport, visited, inquiry, direction) = rest;
+            let kinds = [Inquiry::Yours, Inquiry::Mine, Inquiry::NotMine];
             ProxyHeader {
                 source,
                 destination,
@@ -790,7 +834,7 @@ mod proxy_headers {
                 transport: Transport::from_u8(transport as u8).unwrap(),
                 connection: words[2],
                 visited: visited.into_iter().map(NodeId).collect(),
-                question,
+                inquiry: inquiry.map(|(kind, number)| (kinds[kind], number)),
                 direction: [Direction::Ingress, Direction::Egress, Direction::Inside][direction],
             }
         })

@@ -25,6 +25,8 @@ pub struct Reach {
     /// The incarnation that stands in the placement.
     pub boot: Option<BootId>,
     pub standing: Standing,
+    /// The share of new calls that it takes, in 1/65,535.
+    pub admit: u16,
     /// What it sends under an older epoch is dropped: it was removed at this one and may not know.
     pub floor: Epoch,
     /// The plane that is used for it.
@@ -42,6 +44,15 @@ pub enum NotSender {
     Dead,
     /// The incarnation was removed and has not yet adopted the epoch that says so.
     Behind,
+}
+
+/// Where what may open a call goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taker<'t> {
+    Node(&'t Reach),
+    /// Every node that takes new calls refuses this one. What belongs to a call that was admitted before goes here.
+    Full(&'t Reach),
+    Nobody,
 }
 
 /// See the module. Lookups neither allocate nor lock.
@@ -72,6 +83,7 @@ impl Table {
                     node: member.node,
                     boot: None,
                     standing: Standing::Out,
+                    admit: 0,
                     floor: Epoch(0),
                     plane: Plane::A,
                     workers: Vec::new(),
@@ -109,15 +121,31 @@ impl Table {
         self.nodes.iter().all(|n| n.standing == Standing::Out)
     }
 
-    /// The slot's owner; for what would create a dialog the first node of the slot's list that is not draining, or the
-    /// owner if all are.
-    pub fn owner(&self, slot: Slot, creates_dialog: bool) -> Option<&Reach> {
+    /// The slot's owner.
+    pub fn owner(&self, slot: Slot) -> Option<&Reach> {
         let owner = self.nodes.get(usize::from(self.placement.owner_index(slot)?))?;
-        if creates_dialog && owner.standing == Standing::Draining {
-            let next = self.placement.list(slot).filter_map(|node| self.node(node));
-            return Some(next.into_iter().find(|n| n.standing == Standing::Started).unwrap_or(owner));
-        }
         (owner.standing != Standing::Out).then_some(owner)
+    }
+
+    /// Who takes what may open a call: the first node of the slot's list that is not draining and admits this call; where
+    /// none does, any other that does. A pure function of the Call-ID while no admit fraction moves, so that a repeat goes
+    /// the same way.
+    pub fn taker(&self, call: CallHash) -> Taker<'_> {
+        let slot = call.slot();
+        let Some(owner) = self.owner(slot) else { return Taker::Nobody };
+        let takes = |n: &&Reach| n.standing == Standing::Started && n.admits(call);
+        if takes(&owner) {
+            return Taker::Node(owner);
+        }
+        let list = || self.placement.list(slot).filter_map(|node| self.node(node));
+        let others = || self.nodes.iter().cycle().skip(usize::from(slot.0) % self.nodes.len()).take(self.nodes.len());
+        if let Some(next) = list().find(takes).or_else(|| others().find(takes)) {
+            return Taker::Node(next);
+        }
+        match list().find(|n| n.standing == Standing::Started) {
+            Some(first) => Taker::Full(first),
+            None => Taker::Node(owner),
+        }
     }
 
     /// The node that a token names, if a token may name it now.
@@ -140,6 +168,11 @@ impl Table {
 }
 
 impl Reach {
+    /// By the second hash of the Call-ID.
+    fn admits(&self, call: CallHash) -> bool {
+        self.admit == u16::MAX || call.admission() < self.admit
+    }
+
     /// The worker of this node that has the call. `None` only for a node without workers, which is never given anything.
     pub fn worker(&self, call: CallHash) -> Option<SocketAddr> {
         let count = u16::try_from(self.workers.len()).unwrap_or(u16::MAX);
@@ -162,6 +195,7 @@ mod tests {
             class: 1,
             domain: n,
             live: live.then_some(BootId(70 + u64::from(n))),
+            draining: false,
             retired: vec![],
         }
     }
@@ -172,6 +206,7 @@ mod tests {
             node: NodeId(n),
             boot: Some(BootId(70 + u64::from(n))),
             standing,
+            admit: u16::MAX,
             floor: Epoch(4),
             plane: Plane::A,
             workers,
@@ -185,15 +220,23 @@ mod tests {
         Table::new(Arc::new(placement), known)
     }
 
-    fn slots_of(table: &Table, node: u16, creates_dialog: bool) -> usize {
-        let owns = |slot: &u16| table.owner(Slot(*slot), creates_dialog).is_some_and(|r| r.node == NodeId(node));
-        (0..=u16::MAX).filter(owns).count()
+    fn owned_by(table: &Table, node: u16) -> usize {
+        (0..=u16::MAX).filter(|slot| table.owner(Slot(*slot)).is_some_and(|r| r.node == NodeId(node))).count()
+    }
+
+    /// Of 65,536 calls, one a slot and spread over the second hash.
+    fn taken_by(table: &Table, node: u16) -> usize {
+        calls().filter(|call| matches!(table.taker(*call), Taker::Node(r) if r.node == NodeId(node))).count()
+    }
+
+    fn calls() -> impl Iterator<Item = CallHash> {
+        (0..=u16::MAX).map(|slot| CallHash(u64::from(slot) << 48 | u64::from(slot.wrapping_mul(40_503)) << 32))
     }
 
     #[test]
     fn the_live_share_the_slots() {
         let t = table(Standing::Started);
-        let (one, two) = (slots_of(&t, 1, true), slots_of(&t, 2, true));
+        let (one, two) = (owned_by(&t, 1), owned_by(&t, 2));
         assert_eq!(one + two, 65_536);
         assert!(one > 30_000 && two > 30_000, "{one} {two}");
         assert!(t.named(NodeId(3)).is_none(), "no live incarnation, whatever the server table says");
@@ -202,8 +245,8 @@ mod tests {
     #[test]
     fn a_draining_node_keeps_dialogs_and_gets_no_new_ones() {
         let t = table(Standing::Draining);
-        assert_eq!(slots_of(&t, 2, true), 0);
-        assert!(slots_of(&t, 2, false) > 30_000);
+        assert_eq!((taken_by(&t, 2), taken_by(&t, 1)), (0, 65_536));
+        assert!(owned_by(&t, 2) > 30_000);
         assert!(t.named(NodeId(2)).is_some());
     }
 
@@ -217,9 +260,41 @@ mod tests {
         assert_eq!(t.check_sender(NodeId(8), BootId(1), Epoch(9)), Err(NotSender::Unknown));
     }
 
+    /// Both started; each with its admit fraction.
+    fn busy(one: u16, two: u16) -> Table {
+        let members = vec![member(1, true), member(2, true)];
+        let placement = Placement::compute(&KEY, Epoch(9), Inputs { policy: Policy::Rendezvous, members });
+        let reaches = [(1, one), (2, two)].map(|(n, admit)| Reach { admit, ..reach(n, Standing::Started) });
+        Table::new(Arc::new(placement), reaches)
+    }
+
+    #[test]
+    fn a_full_nodes_surplus_goes_to_the_next_and_is_refused_only_where_all_are_full() {
+        let half = u16::MAX / 2;
+        let t = busy(half, u16::MAX);
+        let owned = owned_by(&t, 1);
+        assert!(taken_by(&t, 1).abs_diff(owned / 2) < 1000, "{} of {owned}", taken_by(&t, 1));
+        assert_eq!(taken_by(&t, 1) + taken_by(&t, 2), 65_536, "nobody is refused");
+        let t = busy(half, half);
+        let refused = calls().filter(|call| matches!(t.taker(*call), Taker::Full(_))).count();
+        assert!(refused.abs_diff(32_768) < 1000, "{refused}");
+        // The others stay where they are: with their owner.
+        let stays = |call: &CallHash| matches!(t.taker(*call), Taker::Node(r) if t.owner(call.slot()) == Some(r));
+        assert_eq!(calls().filter(stays).count() + refused, 65_536);
+    }
+
+    #[test]
+    fn a_smaller_fraction_moves_only_what_it_no_longer_admits() {
+        let (before, after) = (busy(40_000, u16::MAX), busy(39_000, u16::MAX));
+        let node = |taker| if let Taker::Node(reach) = taker { Some(reach.node) } else { None };
+        let moved: Vec<CallHash> = calls().filter(|c| node(before.taker(*c)) != node(after.taker(*c))).collect();
+        assert!(moved.iter().all(|call| (39_000..40_000).contains(&call.admission())) && !moved.is_empty());
+    }
+
     #[test]
     fn the_empty_table_has_nobody() {
         let t = Table::empty();
-        assert!(t.is_empty() && t.owner(Slot(7), false).is_none());
+        assert!(t.is_empty() && t.owner(Slot(7)).is_none());
+        assert_eq!(t.taker(CallHash(7)), Taker::Nobody);
     }
 }

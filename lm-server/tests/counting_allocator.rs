@@ -47,11 +47,19 @@ fn allocations(work: impl FnOnce()) -> u64 {
 }
 
 fn table(gate: &Gate, standing: Standing) -> Table {
-    let member =
-        |n: u16| Member { node: NodeId(n), weight: 100, class: 1, domain: n, live: Some(BootId(7)), retired: vec![] };
+    let member = |n: u16| Member {
+        node: NodeId(n),
+        weight: 100,
+        class: 1,
+        domain: n,
+        live: Some(BootId(7)),
+        draining: false,
+        retired: vec![],
+    };
     let reach = |n: u16| Reach {
         node: NodeId(n),
         boot: Some(BootId(7)),
+        admit: u16::MAX,
         standing: if n == 1 { standing } else { Standing::Started },
         floor: Epoch(0),
         plane: Plane::A,

@@ -151,7 +151,7 @@ fn heart(
                 inputs = Some(beacon.inputs);
             } else if let Some(inputs) = inputs.clone() {
                 let epoch = Epoch(epoch.load(Ordering::Relaxed));
-                let report = Report { node: NodeId(1), boot: BootId(boot), epoch, inputs };
+                let report = Report { node: NodeId(1), boot: BootId(boot), epoch, inputs, formers: vec![] };
                 let _ = socket.send_to(&frame::encode(&Message::Report(report), &keys.plane, Plane::A), lm);
             }
         }
@@ -169,7 +169,7 @@ fn heart(
             progress: sequence,
             workers: 1,
             load: 0,
-            admit: 0,
+            admit: u16::MAX,
             class: 1,
             domain: 1,
             plane: Plane::A,
@@ -177,6 +177,7 @@ fn heart(
             level: Level(0),
             location_sum: 0,
             backups: vec![],
+            strays: 0,
         };
         let beat = Heartbeat { node: NodeId(1), sip_port: 0, state: NodeState::Started, v2: Some(v2) };
         let _ = socket.send_to(&heartbeat::encode(&beat, &keys.plane), lm);
@@ -266,7 +267,7 @@ fn from_an_empty_rack_to_a_message_each_way() {
         "siprack_dropped_total{reason=\"not_sip\"} 2",
         "siprack_dropped_total{reason=\"no_call_id\"} 1",
         "siprack_node_owner_share{node=\"1\"} 1",
-        "siprack_unavailable_total 1",
+        "siprack_rejected_total{reason=\"no_node\"} 1",
         "siprack_unfit_total{reason=\"message_size\",outcome=\"answered\"} 1",
         "siprack_keepalives_total 1",
     ];

@@ -10,7 +10,7 @@ use common::config::Rack;
 use common::ids::{BootId, NodeId};
 use common::keys::{Keys, RackKey};
 use common::location::{Aor, Bindings, LogTime, Subscriber};
-use common::placement::Placement;
+use common::placement::Placements;
 use common::sip::{Challenge, Credentials, HeaderId, Limits, SipMessage};
 use common::time::{Time, WallMillis};
 use std::sync::{Arc, LazyLock};
@@ -20,7 +20,7 @@ const REALM: &str = "rack.test";
 /// HA1 of 1001's password; its value does not matter.
 const HA1: [u8; 16] = [0x5a; 16];
 
-struct OneUser(Placement);
+struct OneUser(Placements);
 
 impl View for OneUser {
     fn bindings(&self, _: &Aor) -> Option<Arc<Bindings>> {
@@ -38,7 +38,7 @@ impl View for OneUser {
         LogTime(now.millis())
     }
 
-    fn placement(&self) -> &Placement {
+    fn placements(&self) -> &Placements {
         &self.0
     }
 }
@@ -82,7 +82,7 @@ fn meaning(text: &[u8]) -> Option<[String; 7]> {
 
 fn check(octets: &[u8]) {
     let mut choices = Choices::new(octets);
-    let (mut a, view) = (authenticator(), OneUser(Placement::empty()));
+    let (mut a, view) = (authenticator(), OneUser(Placements::none()));
     let nc = format!("{:08x}", 1 + choices.below(200));
     let honest = honest(&a, &nc);
     let mut accepted: Vec<String> = Vec::new();
@@ -109,7 +109,7 @@ fn check(octets: &[u8]) {
 
 /// Whole requests of liars, who never had a password: nobody is let in.
 fn hostile(octets: &[u8], seeds: &[&[u8]]) {
-    let (mut a, view) = (authenticator(), OneUser(Placement::empty()));
+    let (mut a, view) = (authenticator(), OneUser(Placements::none()));
     let Ok(m) = SipMessage::parse(mangle::text(octets, seeds).into_owned().into(), &Limits::default()) else { return };
     for which in [Which::Www, Which::Proxy] {
         let verdict = a.check(NOW, &view, &m, REALM, which);

@@ -15,6 +15,7 @@ use common::wire::heartbeat::{self, Heartbeat, NodeState, V2};
 use common::wire::proxy::{Direction, MAX, ProxyHeader};
 use lm_server::forward::{Gate, Scratch, Verdict, egress, ingress, too_large, unavailable};
 use lm_server::membership::{Core, Effect, Input, Setup};
+use lm_server::table::Standing;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, LazyLock};
 
@@ -43,7 +44,8 @@ struct Stage {
 
 impl Stage {
     fn new() -> Stage {
-        let setup = Setup { id: 1, boot: BootId(5), rack: RACK.clone(), keys: KEYS.clone(), nonce_seed: 9 };
+        let placer = common::placement::Placer::new(KEYS.placement);
+        let setup = Setup { id: 1, boot: BootId(5), rack: RACK.clone(), keys: KEYS.clone(), placer, nonce_seed: 9 };
         let gate = Gate::new(&RACK, KEYS.clone(), BootId(5));
         let core = Core::new(Time(0), setup);
         Stage { core, gate, now: Time(0), nonce: 0, epoch: Epoch(0), inputs: Default::default(), sequence: 0 }
@@ -115,6 +117,7 @@ impl Stage {
             level: Level(1),
             location_sum: 0,
             backups: vec![],
+            strays: 0,
         };
         let state = if near { NodeState::Started } else { choices.pick(&NodeState::ALL) };
         let beat = Heartbeat { node: NodeId(1 + choices.below(4) as u16), sip_port: 5070, state, v2: Some(v2) };
@@ -126,8 +129,8 @@ impl Stage {
         let epoch = Epoch(choices.pick(&[0, self.epoch.0, self.epoch.0 + 1, 1 << 40]));
         let message = match choices.below(4) {
             0 => Message::Stopped(Stopped { node, boot }),
-            1 => Message::Report(Report { node, boot, epoch, inputs: self.inputs.clone() }),
-            2 => Message::Report(Report { node, boot, epoch, inputs: planes::inputs(choices) }),
+            1 => Message::Report(Report { node, boot, epoch, inputs: self.inputs.clone(), formers: vec![] }),
+            2 => Message::Report(Report { node, boot, epoch, inputs: planes::inputs(choices), formers: vec![] }),
             _ => planes::message(choices),
         };
         let bytes = frame::encode(&message, &KEYS.plane, Plane::A);
@@ -153,6 +156,9 @@ impl Stage {
             // STUN: exempt from the factor of two, and fixed in size.
             Verdict::Reply => assert!(scratch.written().len() <= 44),
             Verdict::Unavailable => assert!(table.is_empty()),
+            Verdict::Full => {
+                assert!(table.nodes().iter().any(|n| n.standing == Standing::Started && n.admit < u16::MAX))
+            }
             Verdict::TooLarge(_) => assert!(octets.len() > 60_000),
             Verdict::KeepAlive | Verdict::Drop(_) => {}
         }

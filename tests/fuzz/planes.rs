@@ -5,6 +5,7 @@ use super::choices::{Choices, secret};
 use super::fuzz;
 use common::ids::{BootId, Epoch, HistoryId, Level, NodeId, Plane};
 use common::keys::{KeyRing, Keys, RackKey};
+use common::placement::recent::{Former, Stood};
 use common::placement::{Inputs, Member, Policy};
 use common::wire::beacon::{Beacon, Echo};
 use common::wire::control::{Report, Stopped};
@@ -47,6 +48,7 @@ pub fn heartbeat(choices: &mut Choices<'_>) -> Heartbeat {
         level: Level(choices.long()),
         location_sum: u128::from(choices.long()),
         backups: (0..choices.below(17)).map(|_| NodeId(choices.word())).collect(),
+        strays: choices.word().into(),
     };
     let state = choices.pick(&NodeState::ALL);
     Heartbeat { node: NodeId(choices.word().max(1)), sip_port: choices.word(), state, v2: Some(v2) }
@@ -59,21 +61,39 @@ pub fn inputs(choices: &mut Choices<'_>) -> Inputs {
         class: choices.octet(),
         domain: choices.word(),
         live: choices.one_of_256(200).then(|| BootId(choices.long())),
+        draining: choices.one_of_256(60),
         retired: (0..choices.below(10)).map(|_| BootId(choices.long())).collect(),
     };
     Inputs { policy: Policy::Rendezvous, members: (0..choices.below(6)).map(|_| member(choices)).collect() }
+}
+
+fn formers(choices: &mut Choices<'_>) -> Vec<Former> {
+    let stood = |choices: &mut Choices<'_>| Stood {
+        node: NodeId(choices.word()),
+        live: choices.one_of_256(200).then(|| BootId(choices.long())),
+        weight: choices.word(),
+        draining: choices.one_of_256(60),
+    };
+    let former = |choices: &mut Choices<'_>| Former {
+        epoch: Epoch(choices.long()),
+        age_ms: choices.word().into(),
+        differ: (0..choices.below(4)).map(|_| stood(choices)).collect(),
+    };
+    (0..choices.below(3)).map(|_| former(choices)).collect()
 }
 
 pub fn message(choices: &mut Choices<'_>) -> Message {
     let (node, boot, epoch) = (NodeId(choices.word()), BootId(choices.long()), Epoch(choices.long()));
     match choices.below(3) {
         0 => Message::Stopped(Stopped { node, boot }),
-        1 => Message::Report(Report { node, boot, epoch, inputs: inputs(choices) }),
+        1 => Message::Report(Report { node, boot, epoch, inputs: inputs(choices), formers: formers(choices) }),
         _ => Message::Beacon(Beacon {
             lm_boot: boot,
             nonce: choices.long(),
             epoch,
             inputs: inputs(choices),
+            formers: formers(choices),
+            holders: (0..choices.below(5)).map(|_| NodeId(choices.word())).collect(),
             digest: choices.long(),
             echoes: (0..choices.below(5)).map(|_| Echo { node, boot, sequence: choices.long() }).collect(),
             learning: choices.one_of_256(128),

@@ -5,7 +5,7 @@ use super::choices::{Choices, secret};
 use super::planes::ring;
 use super::{fuzz, seeds};
 use common::ids::{BootId, Epoch, ListenerId, NodeId, Transport};
-use common::wire::proxy::{Direction, MAX, ProxyError, ProxyHeader};
+use common::wire::proxy::{Direction, Inquiry, MAX, ProxyError, ProxyHeader};
 use siphasher::sip128::{Hasher128, SipHasher24};
 use std::hash::Hasher;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -34,7 +34,9 @@ fn header(choices: &mut Choices<'_>) -> ProxyHeader {
         transport: choices.pick(&transports),
         connection: if choices.one_of_256(128) { choices.long() } else { 0 },
         visited: (0..choices.below(5)).map(|_| NodeId(choices.word())).collect(),
-        question: choices.one_of_256(128).then(|| (choices.octet(), u32::from(choices.word()))),
+        inquiry: choices
+            .one_of_256(128)
+            .then(|| (choices.pick(&[Inquiry::Yours, Inquiry::Mine, Inquiry::NotMine]), u32::from(choices.word()))),
         direction: choices.pick(&[Direction::Ingress, Direction::Egress, Direction::Inside]),
     }
 }

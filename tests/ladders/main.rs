@@ -10,6 +10,7 @@ mod leases;
 mod methods;
 mod names;
 mod nat;
+mod ownership;
 mod races;
 mod recursion;
 mod redirects;

@@ -9,6 +9,7 @@
 mod cases;
 mod clients;
 mod load;
+mod metrics;
 mod namespaces;
 mod phone;
 mod process;

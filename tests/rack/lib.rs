@@ -2,7 +2,9 @@
 //! virtual clock and one seed. Each simulated host has its own copy of everything it has heard; the network between
 //! them delays, loses (heartbeats too), doubles and reorders. The same seed gives the same run.
 //!
-//! Order: `chance` → `network`, `nat` → `hosts` → `prepared` → `site` → `simulation` → `script` → `checkers`.
+//! Order: `plants`, `chance` → `network`, `nat` → `hosts` → `prepared` → `site`, `trail` → `simulation` → `faults`, `script` → `checkers`.
+
+pub mod plants;
 
 pub mod chance;
 pub mod network;
@@ -15,7 +17,11 @@ pub mod prepared;
 
 pub mod site;
 
+pub mod trail;
+
 pub mod simulation;
+
+pub mod faults;
 
 pub mod script;
 

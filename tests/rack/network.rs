@@ -5,7 +5,7 @@ use crate::chance::Chance;
 use bytes::Bytes;
 use common::time::{Duration, Time};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// How datagrams fare. Applies to every datagram, heartbeats included.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +47,20 @@ pub enum Strike {
     Double(u64),
 }
 
+/// Datagrams from here to there vanish; none = from or to anywhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cut {
+    pub from: Option<IpAddr>,
+    pub to: Option<IpAddr>,
+}
+
+impl Cut {
+    fn severs(&self, datagram: &Datagram) -> bool {
+        let is = |wanted: Option<IpAddr>, address: SocketAddr| wanted.is_none_or(|ip| ip == address.ip());
+        is(self.from, datagram.from) && is(self.to, datagram.to)
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct Datagram {
     pub from: SocketAddr,
@@ -61,8 +75,8 @@ pub struct Network {
     sip_datagrams: u64,
     under_way: BTreeMap<(Time, u64), Datagram>,
     sequence: u64,
-    /// Hosts whose datagrams vanish, both ways: a pulled cable or a dead machine.
-    cut: Vec<std::net::IpAddr>,
+    /// What vanishes on its way.
+    cuts: Vec<Cut>,
     /// When SIP was lost.
     losses: Vec<Time>,
 }
@@ -75,7 +89,7 @@ impl Network {
             sip_datagrams: 0,
             under_way: BTreeMap::new(),
             sequence: 0,
-            cut: Vec::new(),
+            cuts: Vec::new(),
             losses: Vec::new(),
         }
     }
@@ -100,12 +114,12 @@ impl Network {
         self.losses.iter().filter(|at| (from..=to).contains(*at)).count()
     }
 
-    pub fn cut(&mut self, host: std::net::IpAddr) {
-        self.cut.push(host);
+    pub fn cut(&mut self, cut: Cut) {
+        self.cuts.push(cut);
     }
 
-    pub fn mend(&mut self, host: std::net::IpAddr) {
-        self.cut.retain(|h| *h != host);
+    pub fn mend(&mut self, cut: Cut) {
+        self.cuts.retain(|other| *other != cut);
     }
 
     /// Sends one datagram. `carries_sip` tells heartbeats from SIP, for strikes. False if it was lost at once.
@@ -122,7 +136,7 @@ impl Network {
             }
             self.sip_datagrams += 1;
         }
-        if self.cut.contains(&datagram.from.ip()) || self.cut.contains(&datagram.to.ip()) {
+        if self.cuts.iter().any(|cut| cut.severs(&datagram)) {
             copies = 0;
         }
         if copies == 0 && carries_sip {

@@ -27,6 +27,7 @@ impl Prepared {
             class: node.class,
             domain: node.failure_domain(),
             live: Some(boot(node.id)),
+            draining: false,
             retired: Vec::new(),
         });
         let inputs = Inputs { policy: Policy::Rendezvous, members: members.collect() };
@@ -35,6 +36,7 @@ impl Prepared {
             node: node.id,
             boot: Some(boot(node.id)),
             standing: Standing::Started,
+            admit: u16::MAX,
             floor: Epoch(0),
             plane: Plane::A,
             workers: vec![SocketAddr::new(node.planes.a, node.sip_port)],

@@ -5,6 +5,9 @@ use crate::hosts::actor::message::Message;
 use crate::hosts::actor::{Actor, Habits};
 use crate::hosts::relay::Relay;
 use crate::simulation::Simulation;
+use common::call_hash::CallHash;
+use common::ids::{BootId, Epoch, NodeId};
+use common::placement::Placement;
 use common::sip::{Limits, SipMessage};
 use common::time::Duration;
 use siprack::ladder::label;
@@ -96,6 +99,34 @@ impl Simulation {
         let now = self.now;
         let sends = self.actors[actor.0].answer(now, request, &answer);
         self.say(self.actors[actor.0].address, sends);
+    }
+
+    /// Sends the newest request of this method again, as it was: its sender has not heard the answer.
+    pub fn repeat(&mut self, actor: ActorId, method: &str) {
+        let from = self.actors[actor.0].address;
+        let is = |bytes: &[u8]| Message::parse(bytes).is_some_and(|m| m.is(method));
+        let sent = self.wire().iter().rev().find(|c| c.from == from && is(&c.bytes)).map(|c| (c.to, c.bytes.clone()));
+        self.say(from, sent.into_iter().collect());
+    }
+
+    /// INVITE with an offer to `uri`, with a Call-ID in a slot of this node: one that it owns when all nodes live.
+    pub fn invite_at(&mut self, actor: ActorId, uri: &str, node: NodeId) -> Dialog {
+        let all_live = self.with_all_live();
+        let key = self.keys().placement;
+        let owns = |id: &str| all_live.owner(CallHash::of(&key, id.as_bytes()).slot()) == Some(node);
+        let mut attempt = self.actors[actor.0].attempt(uri);
+        while !owns(&attempt.call_id) {
+            attempt = self.actors[actor.0].attempt(uri);
+        }
+        let offer = self.actors[actor.0].sdp(1);
+        self.send(actor, Draft { to_address: None, ..attempt.request("INVITE") }.body(offer));
+        attempt
+    }
+
+    fn with_all_live(&self) -> Placement {
+        let mut inputs = self.lm().placement().map(|p| p.inputs().clone()).unwrap_or_default();
+        inputs.members.iter_mut().for_each(|member| member.live = member.live.or(Some(BootId(1))));
+        Placement::compute(&self.keys().placement, Epoch(1), inputs)
     }
 
     /// Waits for something that this actor has not been asked for yet: `INVITE`, `180`, `200 BYE`.

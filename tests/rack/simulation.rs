@@ -2,18 +2,19 @@
 //! same moment act in a fixed order.
 
 use crate::chance::Chance;
-use crate::checkers::leases::Leases;
+use crate::checkers::planes::{Planes, Violation};
 use crate::hosts::actor::Actor;
 use crate::hosts::dns::DnsHost;
 use crate::hosts::load_manager::LoadManagerHost;
-use crate::hosts::location::{LocationHost, StreamEvent};
+use crate::hosts::location::LocationHost;
 use crate::hosts::node::NodeHost;
 use crate::hosts::phone::PhoneHost;
 use crate::hosts::relay::Relay;
 use crate::nat::Nat;
 use crate::network::{Conditions, Datagram, Network, Strike};
 use crate::prepared::Prepared;
-use crate::site::{Site, SiteOut, from_lm};
+use crate::site::{Site, SiteOut};
+use crate::trail::Trail;
 use bytes::Bytes;
 use cc_node::effect::Cdr;
 use common::config::Rack;
@@ -50,8 +51,8 @@ pub struct Carried {
 pub struct Simulation {
     pub(crate) now: Time,
     pub(crate) chance: Chance,
-    network: Network,
-    sites: Vec<Site>,
+    pub(crate) network: Network,
+    pub(crate) sites: Vec<Site>,
     phones: Vec<PhoneHost>,
     pub(crate) actors: Vec<Actor>,
     pub(crate) relays: Vec<Relay>,
@@ -59,15 +60,23 @@ pub struct Simulation {
     cdrs: Vec<(Time, NodeId, Cdr)>,
     ladder: Ladder,
     wire: Vec<Carried>,
-    leases: Leases,
+    trail: Trail,
+    /// None in racks that stand: nobody beats.
+    pub(crate) planes: Option<Planes>,
 }
 
 impl Simulation {
     /// Three nodes, one load manager, one location server with the phones 1001 to 1020, started and level.
     pub fn new(seed: u64) -> Simulation {
-        let rack = Rack::from_yaml("rack.yaml", RACK).unwrap_or_else(|e| panic!("{e}"));
+        Simulation::of_rack(RACK, seed)
+    }
+
+    /// The rack of this file, started and level.
+    pub fn of_rack(yaml: &str, seed: u64) -> Simulation {
+        let rack = Rack::from_yaml("rack.yaml", yaml).unwrap_or_else(|e| panic!("{e}"));
         let site = Site::new(Arc::new(rack.expand()), Arc::new(Keys::derive(&RackKey([7; 32]))));
         let mut simulation = Simulation::of(vec![site], seed);
+        simulation.planes = Some(Planes::default());
         simulation.bring_up();
         simulation
     }
@@ -96,7 +105,8 @@ impl Simulation {
             cdrs: Vec::new(),
             ladder: Ladder::new(&[]),
             wire: Vec::new(),
-            leases: Leases::default(),
+            trail: Trail::default(),
+            planes: None,
         }
     }
 
@@ -127,7 +137,7 @@ impl Simulation {
         &mut self.chance
     }
 
-    fn wall(&self) -> WallMillis {
+    pub(crate) fn wall(&self) -> WallMillis {
         WallMillis(WALL + self.now.millis())
     }
 
@@ -148,71 +158,9 @@ impl Simulation {
         self.network.sip_datagrams()
     }
 
-    fn boot(&mut self) -> BootId {
+    pub(crate) fn boot(&mut self) -> BootId {
         self.boots += 1;
         BootId(self.boots)
-    }
-
-    pub fn start_node(&mut self, n: usize) {
-        let (boot, now) = (self.boot(), self.now);
-        self.sites[0].nodes[n].start(now, boot);
-        self.note(format!("node {} starts", self.nodes()[n].id()));
-    }
-
-    /// kill -9; the agent, if it is there, says `stopped` at once.
-    pub fn kill_node(&mut self, n: usize, agent: bool) {
-        let site = &mut self.sites[0];
-        let id = site.nodes[n].id();
-        let boot = site.nodes[n].boot();
-        site.nodes[n].kill();
-        site.dns.forget(id);
-        site.location.disconnect(id);
-        self.note(format!("node {id} is killed"));
-        if let (true, Some(boot)) = (agent, boot) {
-            let out = self.sites[0].lm.stopped(self.now, id, boot);
-            self.carry_out(from_lm(out));
-        }
-    }
-
-    /// SIGSTOP.
-    pub fn stop_node(&mut self, n: usize) {
-        self.sites[0].nodes[n].stop();
-        self.note(format!("node {} is stopped", self.nodes()[n].id()));
-    }
-
-    /// SIGCONT.
-    pub fn resume_node(&mut self, n: usize) {
-        self.note(format!("node {} goes on", self.nodes()[n].id()));
-        let (now, wall) = (self.now, self.wall());
-        let out = self.sites[0].resume(now, wall, n);
-        self.carry_out(out);
-    }
-
-    pub fn start_lm(&mut self) {
-        let (boot, now, nonce) = (self.boot(), self.now, self.chance.number());
-        self.sites[0].lm.start(now, boot, nonce);
-        self.note("the load manager starts".to_string());
-    }
-
-    pub fn kill_lm(&mut self) {
-        self.sites[0].lm.kill();
-        self.note("the load manager is killed".to_string());
-    }
-
-    pub fn start_location(&mut self) {
-        let (now, wall) = (self.now, self.wall());
-        self.sites[0].location.start(now, wall);
-        self.note("the location server starts".to_string());
-    }
-
-    pub fn kill_location(&mut self) {
-        let (now, wall) = (self.now, self.wall());
-        let nodes = self.sites[0].location.kill();
-        self.note("the location server is killed".to_string());
-        for node in nodes {
-            let out = self.sites[0].stream(now, wall, node, StreamEvent::Broken);
-            self.carry_out(out);
-        }
     }
 
     /// A phone at a public address of its own.
@@ -325,6 +273,7 @@ impl Simulation {
     }
 
     pub fn note(&mut self, text: String) {
+        self.trail.note(self.now, &text);
         self.ladder.note(self.now.0 as f64 / 1000.0, text);
     }
 
@@ -363,6 +312,9 @@ impl Simulation {
             let out = self.sites[s].turn(now, wall);
             self.carry_out(out);
         }
+        if let Some(planes) = &mut self.planes {
+            planes.look(&self.sites[0], now);
+        }
         for p in 0..self.phones.len() {
             if self.phones[p].phone.next_due().is_some_and(|at| at <= now) {
                 let mut effects = Vec::new();
@@ -381,8 +333,14 @@ impl Simulation {
     fn deliver(&mut self, datagram: Datagram) {
         let (now, wall) = (self.now, self.wall());
         if let Some(s) = self.sites.iter().position(|site| site.owns(datagram.to)) {
-            self.leases.heard(&self.sites[s], &datagram);
             let out = self.sites[s].deliver(now, wall, &datagram);
+            let left = out.iter().any(|out| matches!(out, SiteOut::Outside(_)));
+            if let Some(planes) = &mut self.planes {
+                planes.heard(&self.sites[s], &datagram);
+                if left && self.sites[s].lm.is_egress(datagram.to) {
+                    planes.left(&self.sites[s], now, &datagram);
+                }
+            }
             return self.carry_out(out);
         }
         if let Some(p) = self.phones.iter().position(|p| p.takes(datagram.to, datagram.from)) {
@@ -415,13 +373,18 @@ impl Simulation {
         }
     }
 
-    fn carry_out(&mut self, out: Vec<SiteOut>) {
+    pub(crate) fn carry_out(&mut self, out: Vec<SiteOut>) {
         for out in out {
             match out {
                 SiteOut::Outside(datagram) => self.outside(datagram),
                 SiteOut::Inside { datagram, sip } => {
-                    self.sites.iter().for_each(|site| self.leases.sent(site, self.now, &datagram));
-                    self.network.send(self.now, &mut self.chance, datagram, sip);
+                    if let Some(planes) = &mut self.planes {
+                        planes.sent(&self.sites[0], self.now, &datagram);
+                    }
+                    let survived = self.network.send(self.now, &mut self.chance, datagram.clone(), sip);
+                    if self.planes.is_some() {
+                        self.trail.inside(self.now, &self.sites[0], &datagram, survived);
+                    }
                 }
                 SiteOut::Cdr(node, cdr) => self.cdrs.push((self.now, node, *cdr)),
             }
@@ -433,6 +396,9 @@ impl Simulation {
         let Datagram { from, to, bytes } = datagram.clone();
         let survived = self.network.send(self.now, &mut self.chance, datagram, true);
         let (a, b, fate) = (self.name_of(from), self.name_of(to), if survived { "" } else { " (lost)" });
+        if self.planes.is_some() {
+            self.trail.outside(self.now, &a, &b, &bytes, survived);
+        }
         self.ladder.message(self.now.0 as f64 / 1000.0, &a, &b, format!("{}{fate}", label(&bytes)));
         self.wire.push(Carried { at: self.now, from, to, bytes, survived });
     }
@@ -462,5 +428,39 @@ impl Simulation {
         let events: BTreeMap<&str, &Vec<(Time, Event)>> =
             self.phones.iter().map(|p| (p.phone.settings().user.as_str(), &p.events)).collect();
         format!("{}\n{events:#?}", self.ladder)
+    }
+
+    /// The way of one call, planes included, and what happened meanwhile.
+    pub fn trail(&self, call_id: &str) -> String {
+        self.trail.of(call_id)
+    }
+
+    /// The ways of all calls.
+    pub fn whole_trail(&self) -> String {
+        self.trail.whole()
+    }
+
+    /// Whether the load manager has removed an incarnation since it held anything of this call.
+    pub fn planes_saw_a_death_of(&self, call_id: &str) -> bool {
+        self.planes.as_ref().is_some_and(|planes| planes.is_orphaned(call_id))
+    }
+
+    /// Whether everything on the planes was as it must be, so far.
+    pub fn verdict(&mut self) -> Result<(), String> {
+        match self.planes.as_mut().and_then(Planes::take_violation) {
+            Some(Violation { what, call_id: Some(call_id) }) => Err(format!("{what}\n{}", self.trail(&call_id))),
+            Some(Violation { what, call_id: None }) => Err(format!("{what}\n{}", self.trail(""))),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Simulation {
+    fn drop(&mut self) {
+        if !std::thread::panicking()
+            && let Err(what) = self.verdict()
+        {
+            panic!("{what}");
+        }
     }
 }

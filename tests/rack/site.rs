@@ -11,8 +11,11 @@ use common::config::Rack;
 use common::ids::{HistoryId, NodeId};
 use common::keys::Keys;
 use common::location::{Aor, Command};
+use common::placement::Placer;
 use common::time::{Time, WallMillis};
 use location_server::provisioning::digests::subscriber;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -41,10 +44,14 @@ pub struct Site {
 impl Site {
     /// Nothing runs yet.
     pub fn new(rack: Arc<Rack>, keys: Arc<Keys>) -> Site {
-        let nodes: Vec<NodeHost> =
-            rack.cc_nodes.iter().map(|c| NodeHost::new(rack.clone(), keys.clone(), c.clone())).collect();
+        let placer = placer(&keys);
+        let nodes: Vec<NodeHost> = rack
+            .cc_nodes
+            .iter()
+            .map(|c| NodeHost::new(rack.clone(), keys.clone(), placer.clone(), c.clone()))
+            .collect();
         let ids = nodes.iter().map(NodeHost::id).collect();
-        let lm = LoadManagerHost::new(rack.clone(), keys.clone());
+        let lm = LoadManagerHost::new(rack.clone(), keys.clone(), placer);
         let location = LocationHost::new((*keys).clone(), ids, HistoryId(42));
         Site { rack, keys, lm, nodes, location, dns: DnsHost::new() }
     }
@@ -121,6 +128,12 @@ impl Site {
         self.of_node(now, n, sent)
     }
 
+    /// A node's worker goes on.
+    pub fn unstick(&mut self, now: Time, wall: WallMillis, n: usize) -> Vec<SiteOut> {
+        let sent = self.nodes[n].unstick(now, wall, &mut self.location);
+        self.of_node(now, n, sent)
+    }
+
     /// A stopped node goes on.
     pub fn resume(&mut self, now: Time, wall: WallMillis, n: usize) -> Vec<SiteOut> {
         let sent = self.nodes[n].resume(now, wall, &mut self.location);
@@ -139,8 +152,11 @@ impl Site {
         let node = &nodes[n];
         let inside = |from, to, bytes, sip| Some(SiteOut::Inside { datagram: Datagram { from, to, bytes }, sip });
         let one = |out| match out {
-            Out::Egress(bytes) => inside(node.sip_address(), lm.egress_address(), bytes, true),
-            Out::Control(bytes) => inside(node.control_address(), lm.control_address(), bytes, false),
+            Out::Egress { plane, bytes } => inside(node.sip_address(plane), lm.egress_address(plane), bytes, true),
+            Out::Control { plane, bytes } => {
+                inside(node.control_address(plane), lm.control_address(plane), bytes, false)
+            }
+            Out::Inside { plane, to, bytes } => inside(node.sip_address(plane), to, bytes, true),
             Out::Cdr(cdr) => Some(SiteOut::Cdr(node.id(), cdr)),
             Out::Dns { ask, question } => {
                 dns.ask(now, node.id(), ask, question);
@@ -149,6 +165,14 @@ impl Site {
         };
         sent.into_iter().filter_map(one).collect()
     }
+}
+
+/// One for all racks with these keys on this thread: what it remembers is a pure function's, and thousands of runs share it.
+fn placer(keys: &Keys) -> Placer {
+    thread_local! {
+        static KNOWN: RefCell<BTreeMap<[u8; 16], Placer>> = const { RefCell::new(BTreeMap::new()) };
+    }
+    KNOWN.with_borrow_mut(|known| known.entry(keys.placement).or_insert_with(|| Placer::new(keys.placement)).clone())
 }
 
 /// As the load manager's effects leave the rack.

@@ -9,7 +9,7 @@ use common::config::Rack;
 use common::ids::{BootId, Epoch, Level, ListenerId, NodeId};
 use common::keys::{Keys, RackKey};
 use common::location::{Aor, Binding, Bindings, LogTime, Subscriber};
-use common::placement::Placement;
+use common::placement::Placements;
 use common::time::{Duration, Time, WallMillis};
 use common::wire::proxy::ProxyHeader;
 use siprack::load::{Engine, Kind, Pace, Plan, Side, Users, Wire};
@@ -34,7 +34,7 @@ fn address(text: &str) -> SocketAddr {
 
 /// Everybody is registered at the called side's address.
 struct Everybody {
-    placement: Placement,
+    placements: Placements,
     bindings: Arc<Bindings>,
 }
 
@@ -52,7 +52,7 @@ impl Everybody {
             version: Level(1),
         };
         let bindings = Bindings { aor: Aor::new("load1", "rack.test"), bindings: vec![binding] };
-        Everybody { placement: Placement::empty(), bindings: Arc::new(bindings) }
+        Everybody { placements: Placements::none(), bindings: Arc::new(bindings) }
     }
 }
 
@@ -69,8 +69,8 @@ impl View for Everybody {
         LogTime(now.millis())
     }
 
-    fn placement(&self) -> &Placement {
-        &self.placement
+    fn placements(&self) -> &Placements {
+        &self.placements
     }
 }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use common::ids::{BootId, Level, NodeId};
 use common::keys::RackKey;
 use common::location::{Change, Entry, LogTime, Record, Subscriber};
-use common::placement::Placement;
+use common::placement::Placements;
 use common::sip::Limits;
 use common::time::Time;
 use md5::Digest as _;
@@ -55,7 +55,7 @@ fn view() -> LocalView {
     let old = Subscriber { ha1_sha512_256: None, ..subscriber("1009") };
     let changes = [subscriber("1001"), old].map(|s| Change::Put(Record::Subscriber(s))).to_vec();
     writer.apply(Time(0), &Entry { level: Level(1), time: LogTime(0), changes }).unwrap();
-    LocalView { replica: writer.replica().clone(), placement: Arc::new(Placement::empty()) }
+    LocalView::new(writer.replica().clone(), Arc::new(Placements::none()))
 }
 
 /// What the UA sends; each test changes a little.

@@ -278,6 +278,13 @@ impl Calls {
         }
     }
 
+    /// Forgets the calls that nobody has answered yet; how many.
+    pub fn forget_unanswered(&mut self) -> usize {
+        let pending = self.kept.iter().filter(|(_, kept)| !kept.call.is_answered());
+        let pending: Vec<CallRef> = pending.map(|(index, kept)| CallRef { index, serial: kept.serial }).collect();
+        pending.into_iter().filter_map(|call| self.remove(call)).count()
+    }
+
     /// Ends calls that have lasted too long, or that nobody has refreshed in time.
     pub fn expire(&mut self, turn: &mut Turn<'_>, station: &Station, journal: &mut Journal) {
         while let Some(Limit { call, dialog, by }) = self.limits.expire(turn.now) {

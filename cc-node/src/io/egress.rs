@@ -3,16 +3,18 @@
 //! Owned by one worker; flushed at the end of each of its rounds.
 
 use super::shared::{IoCounters, Shared};
+use crate::effect::Over;
 use common::call_hash::CallHash;
 use common::config::{Egress as Way, LoadManager};
-use common::ids::{Epoch, ListenerId, Plane, Transport};
+use common::ids::{Epoch, ListenerId, NodeId, Plane, Transport};
 use common::io::inside::InsideBatch;
 use common::io::start::StartError;
 use common::io::udp::{self, SendBatch};
 use common::sip;
 use common::time::Time;
 use common::wire::proxy::{Direction, MAX, ProxyHeader};
-use std::net::{SocketAddr, UdpSocket};
+use smallvec::SmallVec;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 pub struct Egress {
@@ -21,6 +23,8 @@ pub struct Egress {
     /// The load manager's plane for what is in the batch; chosen anew when it is empty.
     plane: Plane,
     batch: InsideBatch,
+    /// Towards other nodes: a batch a plane.
+    to_nodes: [InsideBatch; 2],
     /// `direct` only: a socket and a batch a listener.
     direct: Vec<(UdpSocket, SendBatch)>,
 }
@@ -36,7 +40,8 @@ impl Egress {
             Way::ViaLm => Vec::new(),
             Way::Direct => direct_sockets(&shared)?,
         };
-        Ok(Egress { load_manager, plane: Plane::A, batch: InsideBatch::new(), direct, shared })
+        let to_nodes = [InsideBatch::new(), InsideBatch::new()];
+        Ok(Egress { load_manager, plane: Plane::A, batch: InsideBatch::new(), to_nodes, direct, shared })
     }
 
     /// Adds one message. What has no Call-ID or no listener of ours is dropped and counted.
@@ -76,17 +81,44 @@ impl Egress {
         self.batch.push(SocketAddr::new(ip, port), &head[..length], call_id, message);
     }
 
+    /// Adds a question or an answer for another node's worker of this call.
+    pub fn inside(&mut self, to: NodeId, over: Over, header: &ProxyHeader, message: &[u8], counters: &mut IoCounters) {
+        let (Some(node), Some(call_id)) = (self.shared.rack.node(to), sip::call_id(message)) else {
+            counters.drop_unsendable += 1;
+            return;
+        };
+        let (key_id, key) = self.shared.keys.plane.current();
+        let mut head = [0u8; MAX];
+        let length = header.write(key, key_id, call_id, &mut head);
+        let worker = CallHash::of(&self.shared.keys.placement, call_id).worker(node.workers.max(1));
+        let both = |(plane, _): &(Plane, _)| self.shared.config.planes.address(*plane).is_some();
+        let planes: SmallVec<[(Plane, IpAddr); 2]> = node.planes.iter().filter(both).collect();
+        let chosen = match over {
+            Over::EveryPlane => &planes[..],
+            Over::InTurn(n) => planes.get(usize::from(n) % planes.len().max(1)).map_or(&[][..], std::slice::from_ref),
+        };
+        for (plane, ip) in chosen {
+            let address = SocketAddr::new(*ip, node.sip_port.saturating_add(worker));
+            self.to_nodes[*plane as usize].push(address, &head[..length], call_id, message);
+        }
+    }
+
     fn is_empty(&self) -> bool {
-        self.batch.is_empty() && self.direct.iter().all(|(_, batch)| batch.is_empty())
+        self.batch.is_empty()
+            && self.to_nodes.iter().all(InsideBatch::is_empty)
+            && self.direct.iter().all(|(_, batch)| batch.is_empty())
     }
 
     /// How many there were.
     fn discard(&mut self) -> usize {
-        self.batch.discard() + self.direct.iter_mut().map(|(_, batch)| batch.discard()).sum::<usize>()
+        let to_nodes: usize = self.to_nodes.iter_mut().map(InsideBatch::discard).sum();
+        self.batch.discard() + to_nodes + self.direct.iter_mut().map(|(_, batch)| batch.discard()).sum::<usize>()
     }
 
     pub fn is_full(&self) -> bool {
-        self.batch.is_full() || self.direct.iter().any(|(_, batch)| batch.is_full())
+        self.batch.is_full()
+            || self.to_nodes.iter().any(InsideBatch::is_full)
+            || self.direct.iter().any(|(_, batch)| batch.is_full())
     }
 
     /// Sends all, or none: the last look at the clock before the system call says whether this node still has a lease.
@@ -104,6 +136,14 @@ impl Egress {
             let flushed = self.batch.flush(socket, &self.shared.keys.plane);
             counters.sent += flushed.sent as u64;
             counters.drop_send_failed += flushed.failed as u64;
+        }
+        for (plane, socket) in sockets {
+            let batch = &mut self.to_nodes[*plane as usize];
+            if !batch.is_empty() {
+                let flushed = batch.flush(socket, &self.shared.keys.plane);
+                counters.sent += flushed.sent as u64;
+                counters.drop_send_failed += flushed.failed as u64;
+            }
         }
         for (socket, batch) in &mut self.direct {
             if !batch.is_empty() {

@@ -3,12 +3,14 @@
 
 use super::shared::Shared;
 use crate::heartbeat::{Facts, Heart, HeartSetup, on_plane};
+use crate::overload::Overload;
 use crate::ownership::{Adoption, Ownership};
-use common::ids::{Epoch, Plane};
+use common::ids::{Epoch, NodeId, Plane};
 use common::io::clock::Clock;
 use common::io::poll;
 use common::io::start::StartError;
 use common::io::udp::{self, Receiver};
+use common::placement::Placer;
 use common::time::{Duration, Time};
 use common::wire::beacon::Beacon;
 use common::wire::frame::{self, Message};
@@ -22,8 +24,6 @@ use std::thread::JoinHandle;
 
 /// Beacons that wait for the placement thread; the next beacon repeats what is lost here.
 const BEACONS: usize = 16;
-/// A plane on which the load manager was not heard for three periods is left, if it is heard on the other.
-const PLANE_SILENT_AFTER: Duration = Duration::from_millis(150);
 
 type Sockets = Arc<Vec<(Plane, UdpSocket)>>;
 
@@ -38,7 +38,7 @@ pub fn start(shared: &Arc<Shared>, clock: Clock) -> Result<Vec<JoinHandle<()>>, 
     let sockets: Sockets = Arc::new(sockets);
     let (news, beacons) = sync_channel(BEACONS);
     let adopter = (shared.clone(), sockets.clone());
-    let placement = move || adopt(&adopter.0, &adopter.1, &beacons);
+    let placement = move || adopt(&adopter.0, &adopter.1, clock, &beacons);
     let setup = HeartSetup {
         node: shared.id,
         boot: shared.boot,
@@ -50,26 +50,25 @@ pub fn start(shared: &Arc<Shared>, clock: Clock) -> Result<Vec<JoinHandle<()>>, 
     };
     let heart = Beating {
         heart: Heart::new(setup, clock.now()),
+        overload: Overload::new(clock.now()),
         shared: shared.clone(),
         clock,
         sockets,
         news,
-        forwarded: (Epoch(0), 0),
-        heard: [Time(0); 2],
+        forwarded: (Epoch(0), 0, Vec::new(), Vec::new()),
     };
     Ok(vec![super::thread(shared, "placement", placement)?, super::thread(shared, "heartbeat", move || heart.run())?])
 }
 
 struct Beating {
     heart: Heart,
+    overload: Overload,
     shared: Arc<Shared>,
     clock: Clock,
     sockets: Sockets,
     news: SyncSender<Beacon>,
-    /// Epoch and digest that the placement thread was told last.
-    forwarded: (Epoch, u64),
-    /// When a beacon came in on each plane.
-    heard: [Time; 2],
+    /// What the placement thread was told last: epoch, digest, former epochs, holders of strays.
+    forwarded: (Epoch, u64, Vec<Epoch>, Vec<NodeId>),
 }
 
 impl Beating {
@@ -99,18 +98,22 @@ impl Beating {
 
     fn beat(&mut self) {
         let shared = &self.shared;
+        self.overload.look(self.clock.now(), shared.behind());
+        shared.admit.store(self.overload.admit(), Ordering::Relaxed);
+        shared.least_admitted.store(self.overload.least(), Ordering::Relaxed);
         let status = shared.replica.status();
         let facts = Facts {
             level_once: shared.level_once.load(Ordering::Relaxed),
-            draining: false,
+            draining: shared.draining.load(Ordering::Relaxed),
             stopping: shared.is_stopping(),
-            epoch: shared.placement.load().epoch(),
+            epoch: shared.placements.load().current.epoch(),
             history: status.history,
             level: status.level,
             location_sum: status.sum,
             load: shared.workers.iter().map(|w| w.load.load(Ordering::Relaxed)).max().unwrap_or(0),
-            admit: u16::MAX,
+            admit: self.overload.admit(),
             backups: Vec::new(),
+            strays: shared.strays(),
         };
         let ticks: Vec<u64> = shared.workers.iter().map(|w| w.ticks.load(Ordering::Relaxed)).collect();
         let beat = self.heart.beat(self.clock.now(), &ticks, &facts);
@@ -143,43 +146,44 @@ impl Beating {
     }
 
     fn beacon(&mut self, plane: Plane, beacon: Beacon) {
-        self.heard[plane as usize] = self.clock.now();
         self.shared.beacons_heard.fetch_add(1, Ordering::Relaxed);
-        self.heart.beacon(&beacon);
-        self.shared.lease.store(self.heart.lease().0, Ordering::Relaxed);
-        let said = (beacon.epoch, beacon.digest);
+        self.heart.beacon(self.clock.now(), plane, &beacon);
+        self.shared.lease.store(self.heart.lease().0, Ordering::Release);
+        let formers = beacon.formers.iter().map(|former| former.epoch).collect();
+        let said = (beacon.epoch, beacon.digest, formers, beacon.holders.clone());
         // A learning load manager asks again with each beacon; an epoch needs to be told once.
         if (beacon.learning || said != self.forwarded) && self.news.try_send(beacon).is_ok() {
             self.forwarded = said;
         }
     }
 
-    fn choose_plane(&self) {
-        let (current, now) = (self.shared.lm_plane(), self.clock.now());
-        let other = if current == Plane::A { Plane::B } else { Plane::A };
-        let silent = |plane: Plane| now.since(self.heard[plane as usize]) > PLANE_SILENT_AFTER;
-        if silent(current) && !silent(other) {
-            self.shared.lm_plane.store(other as u8, Ordering::Relaxed);
-            tracing::warn!(?current, ?other, "the load manager is silent on one plane; sending over the other");
+    fn choose_plane(&mut self) {
+        let (before, plane) = (self.shared.lm_plane(), self.heart.lm_plane(self.clock.now()));
+        if before != plane {
+            self.shared.lm_plane.store(plane as u8, Ordering::Relaxed);
+            tracing::warn!(?before, ?plane, "the load manager is silent on one plane; sending over the other");
         }
     }
 }
 
 /// The placement thread: computes what beacons name, and tells a load manager that starts.
-fn adopt(shared: &Shared, sockets: &Sockets, beacons: &Queue<Beacon>) {
-    let mut ownership = Ownership::new(shared.id, shared.boot, shared.keys.placement);
+fn adopt(shared: &Shared, sockets: &Sockets, clock: Clock, beacons: &Queue<Beacon>) {
+    let mut ownership = Ownership::new(shared.id, shared.boot, Placer::new(shared.keys.placement));
     loop {
         let beacon = match beacons.recv_timeout(Duration::from_millis(200)) {
             Ok(beacon) => beacon,
-            Err(RecvTimeoutError::Timeout) if !shared.is_stopping() => continue,
+            Err(RecvTimeoutError::Timeout) if !shared.is_stopping() => {
+                ownership.tick(clock.now());
+                publish(shared, &ownership);
+                continue;
+            }
             Err(_) => return,
         };
         if beacon.learning {
-            report(shared, sockets, &ownership);
+            report(shared, sockets, &ownership, clock.now());
             continue;
         }
-        let epoch_before = ownership.placement().epoch();
-        match ownership.hear(&beacon) {
+        match ownership.hear(clock.now(), &beacon) {
             Adoption::Nothing => {}
             Adoption::Adopted(epoch) => tracing::info!(%epoch, "placement adopted"),
             Adoption::Differs { epoch, ours, theirs } => {
@@ -187,14 +191,18 @@ fn adopt(shared: &Shared, sockets: &Sockets, beacons: &Queue<Beacon>) {
                 tracing::error!(%epoch, ours, theirs, "ALARM: this node computes another placement than the load manager");
             }
         }
-        if ownership.placement().epoch() != epoch_before {
-            shared.placement.store(ownership.placement().clone());
-        }
+        publish(shared, &ownership);
     }
 }
 
-fn report(shared: &Shared, sockets: &Sockets, ownership: &Ownership) {
-    let message = Message::Report(ownership.report());
+fn publish(shared: &Shared, ownership: &Ownership) {
+    if !Arc::ptr_eq(&shared.placements.load(), ownership.placements()) {
+        shared.placements.store(ownership.placements().clone());
+    }
+}
+
+fn report(shared: &Shared, sockets: &Sockets, ownership: &Ownership, now: Time) {
+    let message = Message::Report(ownership.report(now));
     for (plane, socket) in sockets.iter() {
         let bytes = frame::encode(&message, &shared.keys.plane, *plane);
         for ip in shared.rack.load_managers.iter().filter_map(|lm| Some((lm.planes.address(*plane)?, lm.control_port)))

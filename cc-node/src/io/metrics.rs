@@ -3,6 +3,7 @@
 use super::cdr::CdrCounters;
 use super::shared::{Shared, WorkerReport};
 use crate::dns::Kind as Question;
+use crate::problems::Blind;
 use crate::resolve::Outcome;
 use crate::stats::{DropReason, Histogram, Rejection, SETUP_BOUNDS_MS};
 use common::metrics::{Kind, Sample, family, registry};
@@ -245,11 +246,9 @@ impl Of<'_> {
     }
 
     fn rack(&self) -> Result<(), Error> {
-        self.gauge("siprack_placement_epoch", "Epoch of the placement adopted", &[], |s| {
-            one(s.placement.load().epoch().0)
-        })?;
+        self.gauge("siprack_placement_epoch", "Epoch of the placement adopted", &[], |s| one(s.placement().epoch().0))?;
         self.gauge("siprack_node_owner_share", "Share of the slots, by the placement adopted", &["node"], |shared| {
-            let shares = shared.placement.load().shares();
+            let shares = shared.placement().shares();
             let share = |(node, slots): (common::ids::NodeId, u32)| Sample {
                 labels: vec![node.to_string()],
                 value: f64::from(slots) / common::placement::SLOTS as f64,
@@ -266,12 +265,42 @@ impl Of<'_> {
         self.counter("siprack_datagrams_total", "Datagrams of the workers", &["direction"], |s| {
             vec![labelled(["in"], sum(s, |r| r.io.received)), labelled(["out"], sum(s, |r| r.io.sent))]
         })?;
+        self.ownership()?;
         self.gauge("siprack_worker_load_ratio", "Busy share of the last second", &["worker"], |shared| {
             let load = |(i, w): (usize, &super::shared::WorkerShared)| Sample {
                 labels: vec![i.to_string()],
                 value: f64::from(w.load.load(Ordering::Relaxed)) / 65_535.0,
             };
             shared.workers.iter().enumerate().map(load).collect()
+        })
+    }
+}
+
+impl Of<'_> {
+    fn ownership(&self) -> Result<(), Error> {
+        let help = "Questions to other nodes about messages that this one did not know, by what came of them";
+        self.counter("siprack_inquiries_total", help, &["outcome"], |shared| {
+            let of = |outcome, read: fn(&WorkerReport) -> u64| labelled([outcome], sum(shared, read));
+            vec![
+                of("theirs", |r| r.inquiries.theirs),
+                of("nobodys", |r| r.inquiries.nobodys),
+                of("silent", |r| r.inquiries.silent),
+                of("without", |r| r.inquiries.without),
+                of("left", |r| r.inquiries.left),
+                of("full", |r| r.inquiries.full),
+            ]
+        })?;
+        let help = "Messages that went on though this node did not know their call";
+        self.counter("siprack_forwarded_blind_total", help, &["how"], |shared| {
+            let of =
+                |how: Blind| labelled([how.label()], reports(shared).iter().map(|r| r.node.blind[how as usize]).sum());
+            Blind::ALL.map(of).to_vec()
+        })?;
+        let help = "Transactions forgotten because this node had been removed from the placement";
+        self.counter("siprack_forgotten_transactions_total", help, &[], |s| one(sum(s, |r| r.node.forgotten)))?;
+        self.gauge("siprack_admit_ratio", "Share of the new calls that this node takes", &[], |s| {
+            let admit = f64::from(s.admit.load(Ordering::Relaxed)) / f64::from(u16::MAX);
+            vec![Sample { labels: vec![], value: admit }]
         })
     }
 }

@@ -1,13 +1,14 @@
 //! A cc-node as a process: opens what it needs, starts its threads, runs the control plane until it is told to end.
 //!
-//! `worker` (with `doorman` at its door and `egress` on its way out) drives the engine; `heartbeat` the sign of life and
+//! `worker` (with `egress` on its way out) drives the engine; `heartbeat` the sign of life and
 //! the placement; `location` the stream to the location server; `dns` the name servers; `cdr` the call detail records;
-//! `admin` and `metrics` what people and Prometheus see. `shared` is all that they have in common.
+//! `admin` and `metrics` what people and Prometheus see; `desired` what the operator wants, on disk. `shared` is all that
+//! they have in common.
 
 mod admin;
 mod cdr;
+mod desired;
 mod dns;
-mod doorman;
 mod egress;
 mod heartbeat;
 mod location;
@@ -27,6 +28,7 @@ pub use common::io::start::{Options, StartError};
 use common::io::start::{control_runtime, told_to_end};
 use common::io::{admin as admin_port, udp};
 use common::time::Duration;
+use desired::Desired;
 use location::{ASKS_A_WORKER, ASKS_QUEUED, AnswerTo};
 use shared::Shared;
 use std::net::{SocketAddr, UdpSocket};
@@ -55,6 +57,10 @@ pub fn run(options: Options) -> Result<(), StartError> {
     let listener = runtime.block_on(admin_port::bind("admin port", shared.config.admin))?;
     let directory = options.data.join(format!("cc-node-{id}"));
     let (cdrs, cdr_writer) = cdr::start(&directory, clock).map_err(|e| cannot_create(&directory, e))?;
+    let desired = Desired::of(id, &directory);
+    // Before the first heartbeat, so that a node that was drained never says `started` in between.
+    let drained = desired.is_draining().map_err(|e| cannot_create(&directory, e))?;
+    shared.draining.store(drained, Ordering::Relaxed);
     let (asks, asks_in) = mpsc::channel(ASKS_QUEUED);
     let (questions, questions_in) = mpsc::channel(dns::QUESTIONS_QUEUED);
     let mut answers_to = Vec::new();
@@ -73,17 +79,17 @@ pub fn run(options: Options) -> Result<(), StartError> {
     for (index, parts) in workers.into_iter().enumerate() {
         threads.push(thread(&shared, &format!("worker-{index}"), move || Worker::new(parts).run())?);
     }
-    let source =
-        admin::Source::new(shared.clone(), cdrs.counters().clone()).map_err(|e| StartError::Config(e.to_string()))?;
+    let source = admin::Source::new(shared.clone(), cdrs.counters().clone(), desired)
+        .map_err(|e| StartError::Config(e.to_string()))?;
     drop(cdrs);
-    tracing::info!(node = %id, boot = %options.boot, workers = shared.config.workers, "cc-node starts");
+    tracing::info!(node = %id, boot = %options.boot, workers = shared.config.workers, drained, "cc-node starts");
     let client = Client::new(ClientSetup::new(id, options.boot), writer);
     let result = runtime.block_on(async {
         let stream = location::run(shared.clone(), clock, client, asks_in, answers_to);
         let names = dns::run(shared.rack.dns.clone(), questions_in, dns_answers_to);
         tokio::select! {
             ended = told_to_end() => ended.map_err(|e| StartError::io("waiting for signals", e)),
-            served = admin_port::serve(listener, admin_port::router(Arc::new(source))) =>
+            served = admin_port::serve(listener, source.router()) =>
                 served.map_err(|e| StartError::io("the admin port", e)),
             () = stream => Err(StartError::io("the workers", std::io::Error::other("all of them ended"))),
             () = names => Err(StartError::io("the workers", std::io::Error::other("all of them ended"))),

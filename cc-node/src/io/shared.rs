@@ -1,16 +1,18 @@
 //! What the threads of a node share: atomics and pointers that are swapped whole. Nobody waits for anybody.
 
 use crate::location::Replica;
+use crate::ownership::inquiries;
 use crate::resolve::Counters;
 use crate::stats::Stats;
 use arc_swap::ArcSwap;
 use common::config::{CcNode, Rack};
 use common::ids::{BootId, NodeId, Plane};
 use common::keys::Keys;
-use common::placement::Placement;
+use common::placement::{Placement, Placements};
+use common::time::Duration;
 use common::time::Time;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 pub struct Shared {
     pub id: NodeId,
@@ -20,8 +22,14 @@ pub struct Shared {
     /// This node's part of the rack file.
     pub config: CcNode,
     pub replica: Arc<Replica>,
-    pub placement: ArcSwap<Placement>,
+    /// What the beacons say; workers read it.
+    pub placements: ArcSwap<Placements>,
     pub workers: Vec<WorkerShared>,
+    /// The operator wants no new calls here.
+    pub draining: AtomicBool,
+    /// Shares of new calls, in 1/65,535: taken now, and the smallest of late.
+    pub admit: AtomicU16,
+    pub least_admitted: AtomicU16,
     /// The process was told to end.
     pub stopping: AtomicBool,
     /// A thread ended by itself.
@@ -51,6 +59,10 @@ pub struct WorkerShared {
     pub ticks: AtomicU64,
     /// Busy share of the last second, in 1/65,535.
     pub load: AtomicU16,
+    /// For how long it has not seen its sockets empty, in microseconds.
+    pub behind_us: AtomicU64,
+    /// See [`crate::node::Node::strays`].
+    pub strays: AtomicU32,
     /// Its counters, renewed a few times a second.
     pub report: ArcSwap<WorkerReport>,
 }
@@ -59,6 +71,7 @@ pub struct WorkerShared {
 #[derive(Clone, Debug, Default)]
 pub struct WorkerReport {
     pub node: Stats,
+    pub inquiries: inquiries::Counters,
     pub dns: Counters,
     pub io: IoCounters,
 }
@@ -120,9 +133,12 @@ impl Shared {
             rack,
             keys,
             replica,
-            placement: ArcSwap::from_pointee(Placement::empty()),
+            placements: ArcSwap::from_pointee(Placements::none()),
             workers: (0..config.workers).map(|_| WorkerShared::default()).collect(),
             config,
+            draining: AtomicBool::new(false),
+            admit: AtomicU16::new(u16::MAX),
+            least_admitted: AtomicU16::new(u16::MAX),
             stopping: AtomicBool::new(false),
             thread_ended: AtomicBool::new(false),
             level_once: AtomicBool::new(false),
@@ -138,8 +154,23 @@ impl Shared {
         }
     }
 
+    /// Whoever has seen a lease then sees the placement under which it was given, too.
     pub fn lease(&self) -> Time {
-        Time(self.lease.load(Ordering::Relaxed))
+        Time(self.lease.load(Ordering::Acquire))
+    }
+
+    pub fn placement(&self) -> Arc<Placement> {
+        self.placements.load().current.clone()
+    }
+
+    /// How far the worker is behind that is furthest.
+    pub fn behind(&self) -> Duration {
+        let most = self.workers.iter().map(|w| w.behind_us.load(Ordering::Relaxed)).max();
+        Duration::from_micros(most.unwrap_or(0))
+    }
+
+    pub fn strays(&self) -> u32 {
+        self.workers.iter().map(|w| w.strays.load(Ordering::Relaxed)).sum()
     }
 
     pub fn is_stopping(&self) -> bool {

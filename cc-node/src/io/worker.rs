@@ -3,17 +3,17 @@
 
 use super::cdr::CdrSink;
 use super::dns;
-use super::doorman::{Doorman, Refused};
 use super::egress::Egress;
 use super::location::{ASKS_A_WORKER, Answer, Ask};
 use super::shared::{IoCounters, Shared, WorkerReport};
 use crate::dns::{DnsAnswer, DnsAsk, DnsFailure};
+use crate::doorman::{Doorman, Refused};
 use crate::effect::{AskId, Effect, Input, LocationFailure};
 use crate::location::LocalView;
 use crate::node::Node;
 use crate::outbox::Outbox;
 use crate::ownership::lease::{Gate, Passage};
-use crate::problems::Problem;
+use crate::problems::{Blindly, Problem};
 use crate::resolve::OPEN_QUESTIONS;
 use bytes::Bytes;
 use common::ids::Plane;
@@ -82,6 +82,8 @@ struct Desk {
     dns_refused: Vec<DnsAsk>,
     dns_asked: usize,
     counters: IoCounters,
+    /// When the sockets were seen empty last.
+    emptied: Time,
     busy: Duration,
     load_since: Time,
     report_at: Time,
@@ -90,7 +92,8 @@ struct Desk {
 impl Worker {
     pub fn new(parts: Parts) -> Worker {
         let (shared, now) = (parts.shared.clone(), parts.clock.now());
-        let view = LocalView { replica: shared.replica.clone(), placement: shared.placement.load_full() };
+        let placements = shared.placements.load_full();
+        let view = LocalView::new(shared.replica.clone(), placements);
         let desk = Desk {
             doorman: Doorman::new(&shared.rack),
             view,
@@ -103,6 +106,7 @@ impl Worker {
             dns_refused: Vec::new(),
             dns_asked: 0,
             counters: IoCounters::default(),
+            emptied: now,
             busy: Duration::ZERO,
             load_since: now,
             report_at: now,
@@ -120,8 +124,10 @@ impl Worker {
                 return;
             }
             let began = self.desk.parts.clock.now();
-            self.desk.view.placement = self.desk.parts.shared.placement.load_full();
-            self.passage = self.gate.pass(began, self.desk.parts.shared.lease());
+            // The lease first: with a new one comes at least the placement under which it was given.
+            let lease = self.desk.parts.shared.lease();
+            self.desk.look_at_placement();
+            self.passage = self.gate.pass(began, lease);
             match self.passage {
                 Passage::Open => self.datagrams(),
                 Passage::Stale | Passage::Shut => self.drop_what_waits(),
@@ -134,7 +140,7 @@ impl Worker {
                 self.desk.timers();
             }
             self.desk.flush();
-            self.desk.account(began);
+            self.desk.account(began, self.more);
         }
     }
 
@@ -212,6 +218,16 @@ impl Desk {
         self.input(Input::Datagram { header, message });
     }
 
+    fn look_at_placement(&mut self) {
+        let shared = self.parts.shared.clone();
+        self.view.least_admitted = shared.least_admitted.load(Ordering::Relaxed);
+        let placements = shared.placements.load();
+        if !Arc::ptr_eq(&placements, &self.view.placements) {
+            self.view.placements = placements.clone();
+            self.input(Input::Placement);
+        }
+    }
+
     fn answers(&mut self) {
         self.parts.wakeable.clear();
         while let Ok(Answer { ask, outcome }) = self.parts.answers.try_recv() {
@@ -244,7 +260,7 @@ impl Desk {
         let (now, wall) = (self.parts.clock.now(), self.parts.clock.wall());
         let message = match &input {
             Input::Datagram { message, .. } => Some(message.clone()),
-            Input::Location { .. } | Input::Dns { .. } => None,
+            Input::Location { .. } | Input::Dns { .. } | Input::Placement => None,
         };
         let Desk { parts, view, effects, .. } = self;
         let handled = catch_unwind(AssertUnwindSafe(|| parts.node.handle(now, wall, view, input, effects)));
@@ -282,8 +298,14 @@ impl Desk {
                 // For the backups; there are none yet.
                 Effect::Journal(_) => {}
                 Effect::Send { listener, to, transport, bytes, .. } => {
-                    let epoch = self.view.placement.epoch();
+                    let epoch = self.view.placements.current.epoch();
                     self.parts.egress.push(epoch, listener, to, transport, &bytes, &mut self.counters);
+                    if self.parts.egress.is_full() {
+                        self.flush();
+                    }
+                }
+                Effect::Inside { to, over, header, message } => {
+                    self.parts.egress.inside(to, over, &header, &message, &mut self.counters);
                     if self.parts.egress.is_full() {
                         self.flush();
                     }
@@ -317,10 +339,15 @@ impl Desk {
         egress.flush(|| clock.now(), sockets, &mut self.counters);
     }
 
-    fn account(&mut self, began: Time) {
+    /// `more`: the sockets were not emptied in this round.
+    fn account(&mut self, began: Time, more: bool) {
         let now = self.parts.clock.now();
         let mine = &self.parts.shared.workers[usize::from(self.parts.index)];
         mine.ticks.fetch_add(1, Ordering::Relaxed);
+        if !more {
+            self.emptied = now;
+        }
+        mine.behind_us.store(now.since(self.emptied).as_micros() as u64, Ordering::Relaxed);
         self.busy += now.since(began);
         let over = now.since(self.load_since);
         if over >= LOAD_OVER {
@@ -333,11 +360,14 @@ impl Desk {
             self.report_at = now + REPORT_EVERY;
             let report = WorkerReport {
                 node: self.parts.node.stats().clone(),
+                inquiries: self.parts.node.inquiries(),
                 dns: self.parts.node.dns(),
                 io: self.counters.clone(),
             };
             mine.report.store(Arc::new(report));
+            mine.strays.store(self.parts.node.strays() as u32, Ordering::Relaxed);
             self.parts.node.take_problems().iter().for_each(tell);
+            self.parts.node.take_blind().iter().for_each(tell_blind);
         }
     }
 }
@@ -349,6 +379,12 @@ fn tell(problem: &Problem) {
     let (reason, outcome) = (problem.fault.label(), if problem.answered { "answered" } else { "dropped" });
     let Problem { source, what, others, .. } = problem;
     tracing::warn!(target: "problems", reason, outcome, %source, ?call_id, others, "a message was not fit: {what}");
+}
+
+/// To the stream of faults.
+fn tell_blind(blindly: &Blindly) {
+    let (how, call_id) = (blindly.how.label(), String::from_utf8_lossy(&blindly.call_id));
+    tracing::warn!(target: "faults", how, ?call_id, others = blindly.others, "forwarded without knowledge of its call");
 }
 
 #[cfg(test)]

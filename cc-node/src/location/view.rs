@@ -3,14 +3,21 @@
 use super::Replica;
 use crate::effect::View;
 use common::location::{Aor, Bindings, LogTime, Subscriber};
-use common::placement::Placement;
+use common::placement::Placements;
 use common::time::Time;
 use std::sync::Arc;
 
-/// Each worker has its own; `placement` is renewed between inputs, so that one input sees one epoch.
+/// Each worker has its own; `placements` is renewed between inputs, so that one input sees one epoch.
 pub struct LocalView {
     pub replica: Arc<Replica>,
-    pub placement: Arc<Placement>,
+    pub placements: Arc<Placements>,
+    pub least_admitted: u16,
+}
+
+impl LocalView {
+    pub fn new(replica: Arc<Replica>, placements: Arc<Placements>) -> LocalView {
+        LocalView { replica, placements, least_admitted: u16::MAX }
+    }
 }
 
 impl View for LocalView {
@@ -26,7 +33,11 @@ impl View for LocalView {
         self.replica.log_time(now)
     }
 
-    fn placement(&self) -> &Placement {
-        &self.placement
+    fn placements(&self) -> &Placements {
+        &self.placements
+    }
+
+    fn least_admitted(&self) -> u16 {
+        self.least_admitted
     }
 }

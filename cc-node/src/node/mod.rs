@@ -1,7 +1,7 @@
 //! One worker's engine: `handle(now, input, out)`, `tick(now, out)`, `next_due()`. It only dispatches:
 //!
 //! - a request: [`request`] (repeat? ACK, CANCEL; in a dialog or new) → [`begin`] → `service` → `proxy`; REGISTER:
-//!   [`register`];
+//!   [`register`]; one that another node may hold: [`unknown`];
 //! - a response: `proxy::responses`;
 //! - what is no fit message: [`unfit`];
 //! - time: `proxy::engine`, and questions to the location server that nobody answered.
@@ -10,6 +10,7 @@ mod begin;
 mod register;
 mod request;
 mod unfit;
+mod unknown;
 
 pub use crate::effect::View;
 pub use crate::station::NodeSetup;
@@ -18,17 +19,18 @@ pub use crate::stats::Stats;
 use crate::auth::{Authenticator, Issuer};
 use crate::call::Calls;
 use crate::effect::{Effect, Input};
-use crate::problems::{Problem, Problems};
+use crate::ownership::inquiries::{self, Inquiries};
+use crate::problems::{Blind, Blindly, Problem, Problems};
 use crate::proxy::Proxy;
 use crate::registrar::Registrar;
 use crate::resolve::Counters;
 use crate::station::Station;
 use crate::turn::Turn;
 use bytes::Bytes;
-use common::flow::Flow;
+use common::ids::Epoch;
 use common::sip::SipMessage;
 use common::time::{Time, WallMillis};
-use common::wire::proxy::ProxyHeader;
+use common::wire::proxy::{Direction, ProxyHeader};
 use register::Asks;
 
 pub struct Node {
@@ -43,6 +45,11 @@ struct Engine {
     auth: Authenticator,
     registrar: Registrar,
     asks: Asks,
+    inquiries: Inquiries,
+    /// The placement looked at last holds this incarnation.
+    member: bool,
+    /// Its epoch.
+    seen: Epoch,
     problems: Problems,
 }
 
@@ -55,6 +62,9 @@ impl Node {
             auth: Authenticator::new(station.keys.clone(), station.rack.clone(), issuer),
             registrar: Registrar::new(station.rack.clone()),
             asks: Asks::default(),
+            inquiries: Inquiries::default(),
+            member: false,
+            seen: Epoch(0),
             problems: Problems::default(),
             station,
         };
@@ -67,6 +77,7 @@ impl Node {
             Input::Datagram { header, message } => engine.datagram(turn, header, message),
             Input::Location { ask, outcome } => engine.outcome(turn, ask, &outcome),
             Input::Dns { ask, answer } => engine.proxy.dns(turn, &engine.station, ask, answer),
+            Input::Placement => engine.placed(turn),
         });
     }
 
@@ -75,13 +86,14 @@ impl Node {
         self.turn(now, wall, view, out, |engine, turn| {
             engine.proxy.tick(turn, &engine.station);
             engine.unanswered_asks(turn);
+            engine.inquiries.tick(turn.now, engine.asker(turn), turn.out);
         });
     }
 
     /// When [`Node::tick`] has something to do.
     pub fn next_due(&self) -> Option<Time> {
         let engine = &self.engine;
-        [engine.proxy.next_due(), engine.asks.next_due()].into_iter().flatten().min()
+        [engine.proxy.next_due(), engine.asks.next_due(), engine.inquiries.next_due()].into_iter().flatten().min()
     }
 
     pub fn stats(&self) -> &Stats {
@@ -91,6 +103,11 @@ impl Node {
     /// A sample of what came in and was not fit to be handled, since the last call.
     pub fn take_problems(&mut self) -> Vec<Problem> {
         self.engine.problems.take()
+    }
+
+    /// A sample of what went on without knowledge of its call, since the last call.
+    pub fn take_blind(&mut self) -> Vec<Blindly> {
+        self.engine.problems.take_blind()
     }
 
     /// What the look-up of names has counted.
@@ -103,6 +120,16 @@ impl Node {
         let Node { engine, stats } = self;
         engine.proxy.forget_call(stats, &engine.station, call_id);
         engine.asks.forget_call(call_id);
+    }
+
+    /// What became of questions to other nodes.
+    pub fn inquiries(&self) -> inquiries::Counters {
+        self.engine.inquiries.counters
+    }
+
+    /// INVITEs that wait here for their final response although others would be given them now.
+    pub fn strays(&mut self) -> usize {
+        self.engine.proxy.count_strays()
     }
 
     /// Requests that are being forwarded and wait for somebody.
@@ -132,7 +159,20 @@ impl Node {
 }
 
 impl Engine {
+    /// Goes on, though this node does not know its call.
+    fn blindly(&mut self, turn: &mut Turn<'_>, how: Blind, call_id: &[u8]) {
+        turn.stats.blind[how as usize] += 1;
+        self.problems.note_blind(turn.now, how, call_id);
+    }
+
     fn datagram(&mut self, turn: &mut Turn<'_>, header: ProxyHeader, message: Bytes) {
+        if header.direction == Direction::Inside {
+            return self.inside(turn, header, message);
+        }
+        self.message(turn, header, message);
+    }
+
+    fn message(&mut self, turn: &mut Turn<'_>, header: ProxyHeader, message: Bytes) {
         let message = match SipMessage::parse(message.clone(), &self.station.limits) {
             Ok(message) => message,
             Err(error) => return self.unreadable(turn, &header, message, error),
@@ -145,8 +185,7 @@ impl Engine {
             return self.unfit(turn, &header, &message, invalid);
         }
         *turn.stats.responses_in.entry((message.status(), message.method().kind())).or_default() += 1;
-        let source = Flow { listener: header.listener, remote: header.source };
-        self.proxy.response(turn, &self.station, &source, message);
+        self.response_known_or_asked_about(turn, header, message);
     }
 }
 

@@ -41,6 +41,10 @@ impl Asks {
         [self.deadlines.next_due(), self.patience.next_due()].into_iter().flatten().min()
     }
 
+    pub(super) fn forget_all(&mut self) {
+        *self = Asks { newest: self.newest, ..Asks::default() };
+    }
+
     pub(super) fn forget_call(&mut self, call_id: &[u8]) {
         let Asks { waiting, deadlines, patience, .. } = self;
         waiting.retain(|_, waiting| {

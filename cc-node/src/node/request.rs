@@ -6,6 +6,7 @@ use super::begin::session_interval;
 use crate::auth::local_aor;
 use crate::identity::Sender;
 use crate::in_dialog::{self, InDialog};
+use crate::problems::Blind;
 use crate::proxy::{Job, Original, RecordRoute, Routed, checks, contact_address, preprocess, stateless};
 use crate::record::{CallKey, Decision};
 use crate::service::{self, Caller, Choice, Refusal};
@@ -43,17 +44,26 @@ impl Engine {
         if let Err(invalid) = request.validate() {
             return self.unfit(turn, &header, &request, invalid);
         }
-        let method = request.method().kind();
+        match self.asked(request, header) {
+            Some(asked) => self.known_or_asked_about(turn, asked),
+            None => turn.stats.drop(DropReason::Malformed),
+        }
+    }
+
+    /// `None`: its Via or CSeq cannot be read.
+    pub(super) fn asked(&self, request: SipMessage, header: ProxyHeader) -> Option<Asked> {
         let source = Flow { listener: header.listener, remote: header.source };
         let back = Address { listener: header.listener, to: reply_to(&request, &source), transport: header.transport };
-        let Some(key) = ServerKey::of(&self.station.keys.branch, &request) else {
-            return turn.stats.drop(DropReason::Malformed);
-        };
-        let asked = Asked { request, method, source, back, key, header };
-        match method {
+        let key = ServerKey::of(&self.station.keys.branch, &request)?;
+        Some(Asked { method: request.method().kind(), request, source, back, key, header })
+    }
+
+    /// Nobody else holds what it belongs to.
+    pub(super) fn take(&mut self, turn: &mut Turn<'_>, asked: Asked) {
+        match asked.method {
             MethodKind::Ack => self.ack(turn, asked),
             MethodKind::Cancel => self.cancel(turn, asked),
-            _ => match self.proxy.table.find_server(key) {
+            _ => match self.proxy.table.find_server(asked.key) {
                 Some(server) => {
                     turn.stats.repeats += 1;
                     self.proxy.table.request(turn, server, false);
@@ -158,6 +168,12 @@ impl Engine {
         }
         match dialog {
             Some(dialog) => self.within(turn, asked, routed, &dialog),
+            None if asked.method.creates_dialog()
+                && asked.request.to_tag().is_none()
+                && turn.view.placements().current.all_drain() =>
+            {
+                refuse(turn, station, &asked.request, &asked.source, asked.back, Refusal::draining());
+            }
             None => {
                 if !routed.tokens.is_empty() && asked.request.to_tag().is_some() {
                     turn.stats.forged_tokens += 1;
@@ -170,6 +186,7 @@ impl Engine {
     /// Within a dialog: never challenged, and refused only when there is no room at all.
     fn within(&mut self, turn: &mut Turn<'_>, asked: Asked, routed: Routed, dialog: &InDialog) {
         let calls = dialog.calls(&self.proxy.calls, &asked.request);
+        let unknown = calls.is_empty();
         let choice = match self.proxy.table.len() < 2 * self.room() {
             true => session_interval(&self.station, &asked.request)
                 .and_then(|session| Ok((dialog.choice(&self.station, &self.proxy.calls, &calls, &routed)?, session))),
@@ -190,6 +207,11 @@ impl Engine {
             calls.iter().for_each(|call| self.proxy.calls.saw_contact(*call, dialog.sender, address));
         }
         turn.stats.in_dialog += 1;
+        // What is said within a session, and no session is known: its node has died, or was away.
+        let of_session = matches!(asked.method, MethodKind::Invite | MethodKind::Bye | MethodKind::Update);
+        if of_session && unknown {
+            self.blindly(turn, Blind::Request, asked.request.call_id());
+        }
         let record_route = match in_dialog::records_again(asked.method) {
             true => RecordRoute::Copy { tokens: routed.tokens.clone() },
             false => RecordRoute::No,

@@ -36,6 +36,8 @@ pub struct Proxy {
     pub(super) lookups: HashMap<LookupId, Owner, RandomState>,
     pub(super) timers: Deadlines<Wait>,
     newest: u64,
+    /// INVITEs in slots that this node would not be given now; some of them are over.
+    pub(super) strays: Vec<Owner>,
 }
 
 /// What a context waits for, besides its transactions.
@@ -76,6 +78,7 @@ impl Proxy {
             lookups: HashMap::with_hasher(RandomState::with_seeds(21, 22, 23, 24)),
             timers: Deadlines::new(),
             newest: 0,
+            strays: Vec::new(),
         }
     }
 
@@ -99,6 +102,9 @@ impl Proxy {
     pub fn open(&mut self, turn: &mut Turn<'_>, station: &Station, job: Job) {
         let Job { original, server, owner, caller, choices, decisions, key, call, dialogs } = job;
         let method = original.request.method().kind();
+        if method == MethodKind::Invite {
+            self.note_stray(turn, station, owner, original.request.call_id());
+        }
         let unanswered = || self.timers.insert(turn.now + station.timing.until_each_t2(), Wait::Answer(owner));
         let patience = (method != MethodKind::Invite).then(unanswered);
         let context = Box::new(Context {
@@ -189,7 +195,7 @@ impl Proxy {
         self.stop_timers(&mut context);
     }
 
-    fn stop_timers(&mut self, context: &mut Context) {
+    pub(super) fn stop_timers(&mut self, context: &mut Context) {
         let legs = context.legs.iter_mut().filter_map(|leg| leg.timer.take());
         for handle in legs.chain(context.patience.take()) {
             self.timers.cancel(handle);

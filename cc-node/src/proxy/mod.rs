@@ -11,6 +11,7 @@ pub mod context;
 pub mod derived;
 pub mod engine;
 pub mod forward;
+mod handover;
 mod legs;
 pub mod preprocess;
 mod recursion;

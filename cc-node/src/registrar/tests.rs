@@ -7,7 +7,7 @@ use bytes::Bytes;
 use common::ids::{BootId, Epoch, Level, ListenerId};
 use common::keys::{Keys, RackKey};
 use common::location::{Binding, Bindings, Change, Entry, LogTime, Record, Subscriber};
-use common::placement::Placement;
+use common::placement::Placements;
 use common::sip::Limits;
 
 fn rack() -> Rack {
@@ -40,7 +40,7 @@ fn view() -> LocalView {
     let bindings = Bindings { aor: aor(), bindings: vec![binding] };
     let changes = vec![Change::Put(Record::Subscriber(subscriber)), Change::Put(Record::Bindings(bindings))];
     writer.apply(Time(0), &Entry { level: Level(1), time: LogTime(1000), changes }).unwrap();
-    LocalView { replica: writer.replica().clone(), placement: Arc::new(Placement::empty()) }
+    LocalView::new(writer.replica().clone(), Arc::new(Placements::none()))
 }
 
 fn source() -> ProxyHeader {

@@ -16,6 +16,11 @@ pub struct ServerKey(u128);
 pub struct ClientKey(u128);
 
 impl ServerKey {
+    /// For what is said about it between nodes' questions.
+    pub fn number(self) -> u128 {
+        self.0
+    }
+
     /// Of a request; its own method, but an ACK has the key of its INVITE. `None` if the Via or CSeq cannot be read.
     pub fn of(key: &[u8; 16], request: &SipMessage) -> Option<ServerKey> {
         let method = request.method();
@@ -49,6 +54,11 @@ impl ServerKey {
 }
 
 impl ClientKey {
+    /// For what is said about it between nodes' questions.
+    pub fn number(self) -> u128 {
+        self.0
+    }
+
     /// Of a request that we send with `branch`.
     pub fn new(key: &[u8; 16], branch: &str, method: &Method) -> ClientKey {
         let mut hash = Fields::new(2);

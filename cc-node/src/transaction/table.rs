@@ -310,6 +310,13 @@ impl Table {
         clients.into_iter().for_each(|index| self.remove_client(index));
     }
 
+    /// Ends all transactions without a word.
+    pub fn clear(&mut self) {
+        let (timing, serial) = (self.timing, self.serial);
+        // A serial is never used twice: what still names a transaction of before finds none.
+        *self = Table { serial, ..Table::new(timing) };
+    }
+
     /// Runs one timer that is due by now. `None`: there is none. `Some(None)`: done, nobody need know.
     pub fn expire(&mut self, turn: &mut Turn<'_>) -> Option<Option<Due>> {
         let (place, timer) = self.deadlines.expire(turn.now)?;

@@ -37,6 +37,8 @@ pub struct Member {
     pub domain: u16,
     /// The incarnation that stands in the active table; none = dead, starting, or not wanted.
     pub live: Option<BootId>,
+    /// It keeps what it has and takes no new calls.
+    pub draining: bool,
     /// The last incarnations that were declared dead, newest last: they never count again.
     pub retired: Vec<BootId>,
 }
@@ -60,6 +62,11 @@ impl Inputs {
             member.retired.drain(..surplus);
         }
         self
+    }
+
+    /// All that are configured live and drain. While one is dead its calls are taken in all the same: nobody wished that.
+    pub fn all_drain(&self) -> bool {
+        !self.members.is_empty() && self.members.iter().all(|m| m.live.is_some() && m.draining)
     }
 
     pub fn live(&self) -> impl Iterator<Item = (NodeId, BootId)> + '_ {

@@ -2,25 +2,31 @@
 //! A pure function of its inputs: the load manager computes it, every node computes the same array and compares the
 //! digest. The packet path reads it by index.
 
+mod holders;
 mod inputs;
 mod order;
 pub mod peer_classes;
+mod placer;
+pub mod recent;
 mod ring;
 #[cfg(test)]
 mod tests;
 
+pub use holders::{Placements, Way};
 pub use inputs::{Inputs, MAX_MEMBERS, Member, Policy, RETIRED_KEPT};
+pub use placer::Placer;
 
-use crate::ids::{Epoch, NodeId, Slot};
+use crate::ids::{BootId, Epoch, NodeId, Slot};
 use siphasher::sip::SipHasher24;
 use std::hash::Hasher;
+use std::sync::Arc;
 
 pub const SLOTS: usize = 65_536;
 /// In place of a member's index: nobody.
 const NONE: u8 = 255;
 
 /// Of each slot the indices of its members, owner first.
-type Lists = Box<[[u8; 3]]>;
+type Lists = Arc<[[u8; 3]]>;
 
 /// The active table. Immutable; 192 KiB.
 #[derive(Clone)]
@@ -30,6 +36,7 @@ pub struct Placement {
     /// Indices into `inputs.members`, owner first.
     lists: Lists,
     digest: u64,
+    all_drain: bool,
 }
 
 impl std::fmt::Debug for Placement {
@@ -49,7 +56,8 @@ impl Placement {
             Policy::PeerClasses => peer_classes::lists(key, &inputs.members),
         };
         let digest = digest(key, &inputs, &lists);
-        Placement { epoch, inputs, lists, digest }
+        let all_drain = inputs.all_drain();
+        Placement { epoch, inputs, lists, digest, all_drain }
     }
 
     /// Nobody, under epoch 0: what everybody stands under before the first beacon.
@@ -80,6 +88,31 @@ impl Placement {
         self.owner_index(slot).map(|i| self.inputs.members[usize::from(i)].node)
     }
 
+    /// Who takes what nobody knows yet: the owner. What may open a call goes past a draining owner to the first of the
+    /// list that is not draining, else to any other that is not, if there is one.
+    pub fn taker(&self, slot: Slot, opens: bool) -> Option<NodeId> {
+        let members = &self.inputs.members;
+        let list = self.lists[usize::from(slot.0)].into_iter().filter(|i| *i != NONE);
+        let first = list.map(|i| &members[usize::from(i)]).find(|m| !m.draining);
+        let others = || {
+            let from = usize::from(slot.0) % members.len().max(1);
+            members.iter().cycle().skip(from).take(members.len()).find(|m| m.live.is_some() && !m.draining)
+        };
+        let fresh = if opens { first.or_else(others) } else { None };
+        fresh.map(|m| m.node).or_else(|| self.owner(slot))
+    }
+
+    /// Nobody takes new calls: all nodes are draining.
+    pub fn all_drain(&self) -> bool {
+        self.all_drain
+    }
+
+    /// The incarnation of a node that is live.
+    pub fn live(&self, node: NodeId) -> Option<BootId> {
+        let at = self.inputs.members.binary_search_by_key(&node, |m| m.node).ok()?;
+        self.inputs.members[at].live
+    }
+
     /// The owner's position among the members.
     pub fn owner_index(&self, slot: Slot) -> Option<u8> {
         let index = self.lists[usize::from(slot.0)][0];
@@ -89,7 +122,7 @@ impl Placement {
     /// How many slots each member owns, in the order of the members.
     pub fn shares(&self) -> Vec<(NodeId, u32)> {
         let mut counts = vec![0u32; self.inputs.members.len()];
-        for list in &self.lists {
+        for list in self.lists.iter() {
             if let Some(count) = counts.get_mut(usize::from(list[0])) {
                 *count += 1;
             }

@@ -65,9 +65,9 @@ struct Rule<'a> {
 
 /// The lists of all slots. `members` is sorted and within the bounds.
 pub(super) fn rendezvous(key: &[u8; 16], members: &[Member]) -> Lists {
-    let mut lists = vec![[NONE; 3]; SLOTS].into_boxed_slice();
+    let mut lists = vec![[NONE; 3]; SLOTS];
     if members.iter().all(|m| m.live.is_none()) {
-        return lists;
+        return lists.into();
     }
     let rule = Rule::of(members);
     let hasher = SipHasher13::new_with_key(key);
@@ -78,7 +78,7 @@ pub(super) fn rendezvous(key: &[u8; 16], members: &[Member]) -> Lists {
         claims.extend((0..members.len()).map(|index| rule.claim(&hasher, slot as u16, index as u8)));
         *list = if rule.domains_decide { rule.first_three_live(&mut claims, &mut walk) } else { rule.by_rank(&claims) };
     }
-    lists
+    lists.into()
 }
 
 /// Who comes first at each slot, live or not.

@@ -8,7 +8,15 @@ use proptest::prelude::*;
 const KEY: [u8; 16] = [5; 16];
 
 fn member(node: u16, domain: u16) -> Member {
-    Member { node: NodeId(node), weight: 100, class: 1, domain, live: Some(BootId(1)), retired: Vec::new() }
+    Member {
+        node: NodeId(node),
+        weight: 100,
+        class: 1,
+        domain,
+        live: Some(BootId(1)),
+        draining: false,
+        retired: Vec::new(),
+    }
 }
 
 fn nodes(count: u16) -> Vec<Member> {

@@ -2,6 +2,7 @@
 
 use crate::ids::{BootId, Epoch, NodeId};
 use crate::placement::Inputs;
+use crate::placement::recent::Former;
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,6 +13,10 @@ pub struct Beacon {
     pub nonce: u64,
     pub epoch: Epoch,
     pub inputs: Inputs,
+    /// Placements that were superseded lately.
+    pub formers: Vec<Former>,
+    /// Nodes that hold INVITEs which others would be given now: whoever is asked for one that it does not know asks them.
+    pub holders: Vec<NodeId>,
     /// Of the array that the inputs give: a node that computes another raises an alarm.
     pub digest: u64,
     pub echoes: Vec<Echo>,

@@ -2,6 +2,7 @@
 
 use crate::ids::{BootId, Epoch, NodeId};
 use crate::placement::Inputs;
+use crate::placement::recent::Former;
 use serde::{Deserialize, Serialize};
 
 /// A node's answer to a beacon that is learning: the placement it has adopted, epoch 0 if none.
@@ -11,6 +12,7 @@ pub struct Report {
     pub boot: BootId,
     pub epoch: Epoch,
     pub inputs: Inputs,
+    pub formers: Vec<Former>,
 }
 
 /// An agent's word that it has reaped this incarnation of a node.

@@ -15,6 +15,8 @@ const VERSION: u8 = 2;
 /// Octets of the fields of version 2 without backups: what stands between key id and MAC at least.
 const FIELDS: usize = 8 * 6 + 1 + 2 + 2 + 1 + 2 + 1 + 8 + 8 + 16 + 1;
 const MAX_BACKUPS: usize = 16;
+/// `strays`.
+const STRAYS: usize = 4;
 const DOMAIN: &str = "heartbeat";
 
 /// CC State.
@@ -80,6 +82,8 @@ pub struct V2 {
     pub location_sum: u128,
     /// Backups that did not answer lately.
     pub backups: Vec<NodeId>,
+    /// INVITEs that wait here for their final response although others would be given them now.
+    pub strays: u32,
 }
 
 /// Why octets are no heartbeat that may be believed.
@@ -125,7 +129,7 @@ pub fn encode(heartbeat: &Heartbeat, ring: &KeyRing<[u8; 32]>) -> Vec<u8> {
 
 fn encode_v2(v2: &V2, ring: &KeyRing<[u8; 32]>, out: &mut Vec<u8>) {
     let backups = &v2.backups[..v2.backups.len().min(MAX_BACKUPS)];
-    let length = (2 + FIELDS + 2 * backups.len() + MAC) as u16;
+    let length = (2 + FIELDS + 2 * backups.len() + STRAYS + MAC) as u16;
     let (id, key) = ring.current();
     out.extend_from_slice(&length.to_be_bytes());
     out.extend_from_slice(&[VERSION, id]);
@@ -145,6 +149,7 @@ fn encode_v2(v2: &V2, ring: &KeyRing<[u8; 32]>, out: &mut Vec<u8>) {
     for node in backups {
         out.extend_from_slice(&node.0.to_be_bytes());
     }
+    out.extend_from_slice(&v2.strays.to_be_bytes());
     let sum = mac::sign(key, DOMAIN, out);
     out.extend_from_slice(&sum);
 }
@@ -228,6 +233,8 @@ fn fields(bytes: &[u8]) -> Option<V2> {
     for _ in 0..count {
         backups.push(NodeId(u16::from_be_bytes(take(2)?.try_into().ok()?)));
     }
+    // Newer than version 2 itself: an older sender ends here.
+    let strays = take(4).and_then(|word| word.try_into().ok()).map_or(0, u32::from_be_bytes);
     Some(V2 {
         boot: BootId(words[0]),
         sequence: words[1],
@@ -245,6 +252,7 @@ fn fields(bytes: &[u8]) -> Option<V2> {
         level: Level(level),
         location_sum,
         backups,
+        strays,
     })
 }
 

@@ -9,7 +9,7 @@
 //! | 0xE2 listener | 2 | listener u8, transport u8 |
 //! | 0xE3 connection | 8 | only where there is one |
 //! | 0xE4 visited | 2 each | nodes that have seen this message, at most 4; only if any |
-//! | 0xE5 question | 5 | kind u8, number u32; only where one is asked |
+//! | 0xE5 inquiry | 5 | kind u8 (1 yours?, 2 mine, 3 not mine), number u32; only between nodes |
 //! | 0x04 NOOP | any | zeros, left alone: makes headers longer, so that datagrams have one length |
 //! | 0xEF MAC | 17 | key id u8, SipHash-2-4-128 |
 
@@ -33,7 +33,7 @@ const EPOCH: u8 = 0xE1;
 const LISTENER: u8 = 0xE2;
 const CONNECTION: u8 = 0xE3;
 const VISITED: u8 = 0xE4;
-const QUESTION: u8 = 0xE5;
+const INQUIRY: u8 = 0xE5;
 const MAC: u8 = 0xEF;
 const MAC_VALUE: usize = 17;
 
@@ -55,6 +55,17 @@ pub enum Direction {
     Inside = 3,
 }
 
+/// What nodes ask and tell each other of a message that one of them does not know. An answer stands before the Call-ID
+/// alone; see [`answer`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inquiry {
+    /// Do you hold what this message belongs to? Then take it.
+    Yours = 1,
+    /// Taken.
+    Mine = 2,
+    NotMine = 3,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProxyHeader {
     /// Ingress: the outside address it came from. Egress: the listener's address.
@@ -71,8 +82,8 @@ pub struct ProxyHeader {
     /// Of a stream; 0 = none.
     pub connection: u64,
     pub visited: SmallVec<[NodeId; MAX_VISITED]>,
-    /// Kind and number of a question between owners.
-    pub question: Option<(u8, u32)>,
+    /// What is asked or told about this message, and the question's number.
+    pub inquiry: Option<(Inquiry, u32)>,
     pub direction: Direction,
 }
 
@@ -117,7 +128,7 @@ impl ProxyHeader {
             transport: Transport::Udp,
             connection: 0,
             visited: SmallVec::new(),
-            question: None,
+            inquiry: None,
             direction: Direction::Ingress,
         }
     }
@@ -154,8 +165,8 @@ impl ProxyHeader {
             }
             w.tlv(VISITED, &[&nodes[..2 * count]]);
         }
-        if let Some((kind, number)) = self.question {
-            w.tlv(QUESTION, &[&[kind], &number.to_be_bytes()]);
+        if let Some((kind, number)) = self.inquiry {
+            w.tlv(INQUIRY, &[&[kind as u8], &number.to_be_bytes()]);
         }
         let length = (w.at + 3 + MAC_VALUE - HEAD) as u16;
         w.out[14..16].copy_from_slice(&length.to_be_bytes());
@@ -210,6 +221,12 @@ pub fn pad(head: &[u8], extra: usize, key: &[u8; 32], key_id: u8, call_id: &[u8]
     out.extend_from_slice(&sum);
 }
 
+/// What stands behind the header of an answer to a question: a message of nothing but the Call-ID, so that the MAC and
+/// the way to the worker are those of every other.
+pub fn answer(call_id: &[u8]) -> Vec<u8> {
+    [&b"SIP/2.0 100 Yours\r\nCall-ID: "[..], call_id, b"\r\n\r\n"].concat()
+}
+
 /// Over the header up to the MAC's TLV, and the Call-ID.
 fn mac(key: &[u8; 32], header: &[u8], call_id: &[u8]) -> [u8; 16] {
     let mut short = [0u8; 16];
@@ -251,7 +268,7 @@ struct Tlvs {
     listener: Option<(ListenerId, Transport)>,
     connection: u64,
     visited: SmallVec<[NodeId; MAX_VISITED]>,
-    question: Option<(u8, u32)>,
+    inquiry: Option<(Inquiry, u32)>,
 }
 
 impl Tlvs {
@@ -288,9 +305,11 @@ impl Tlvs {
                 }
                 self.visited = value.chunks_exact(2).map(|n| NodeId(u16::from_be_bytes([n[0], n[1]]))).collect();
             }
-            QUESTION => {
+            INQUIRY => {
                 let value: [u8; 5] = value.try_into().ok()?;
-                self.question = Some((value[0], u32::from_be_bytes([value[1], value[2], value[3], value[4]])));
+                let kind = [Inquiry::Yours, Inquiry::Mine, Inquiry::NotMine];
+                let kind = kind.into_iter().find(|kind| *kind as u8 == value[0])?;
+                self.inquiry = Some((kind, u32::from_be_bytes([value[1], value[2], value[3], value[4]])));
             }
             _ => {}
         }
@@ -310,7 +329,7 @@ impl Tlvs {
             transport,
             connection: self.connection,
             visited: self.visited,
-            question: self.question,
+            inquiry: self.inquiry,
             direction,
         })
     }

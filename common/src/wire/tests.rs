@@ -5,7 +5,7 @@ use super::control::Stopped;
 use super::frame::{self, FrameError, Message};
 use super::heartbeat::{self, Heartbeat, HeartbeatError, NodeState, V2};
 use super::location::{FromServer, LocationFrameError, ToServer};
-use super::proxy::{self, Direction, ProxyError, ProxyHeader};
+use super::proxy::{self, Direction, Inquiry, ProxyError, ProxyHeader};
 use super::sealed::{self, Opener, Side};
 use crate::ids::*;
 use crate::keys::{KeyRing, Keys, RackKey};
@@ -36,18 +36,28 @@ fn a_heartbeat() -> Heartbeat {
         level: Level(1000),
         location_sum: 1 << 100,
         backups: vec![NodeId(2), NodeId(3)],
+        strays: 4,
     };
     Heartbeat { node: NodeId(1), sip_port: 15_200, state: NodeState::Started, v2: Some(v2) }
 }
 
 fn a_beacon() -> Message {
-    let member =
-        Member { node: NodeId(1), weight: 100, class: 1, domain: 1, live: Some(BootId(7)), retired: vec![BootId(6)] };
+    let member = Member {
+        node: NodeId(1),
+        weight: 100,
+        class: 1,
+        domain: 1,
+        live: Some(BootId(7)),
+        draining: false,
+        retired: vec![BootId(6)],
+    };
     Message::Beacon(Beacon {
         lm_boot: BootId(3),
         nonce: 77,
         epoch: Epoch(5),
         inputs: Inputs { policy: Policy::Rendezvous, members: vec![member] },
+        formers: vec![],
+        holders: vec![],
         digest: 1234,
         echoes: vec![Echo { node: NodeId(1), boot: BootId(7), sequence: 11 }],
         learning: false,
@@ -66,7 +76,7 @@ fn a_header(six: bool) -> ProxyHeader {
         transport: Transport::Udp,
         connection: 0,
         visited: [NodeId(1), NodeId(2)].into_iter().collect(),
-        question: Some((1, 9)),
+        inquiry: Some((Inquiry::Yours, 9)),
         direction: Direction::Ingress,
     }
 }
@@ -210,8 +220,8 @@ fn golden_vectors() {
         sum(&ToServer::Ping.encode()),
     ];
     let golden = [
-        608_585_292_359_621_097,
-        15_943_253_463_502_730_876,
+        6_723_948_381_554_223_531,
+        2_863_175_521_913_302_642,
         11_534_026_541_017_790_423,
         1_256_413_618_585_220_585,
         466_426_150_670_081_039,

@@ -15,7 +15,7 @@ pub use egress::{Outgoing, egress};
 pub use reason::DropReason;
 pub use stateless::{too_large, unavailable};
 
-use crate::table::Table;
+use crate::table::{Reach, Table, Taker};
 use common::call_hash::CallHash;
 use common::config::Rack;
 use common::ids::{BootId, ListenerId, NodeId, Plane};
@@ -103,6 +103,8 @@ pub enum Verdict {
     Reply,
     /// A request while no node is live: answer with [`unavailable`], off the hot path.
     Unavailable,
+    /// A request that would open a call while every node refuses it: answer with [`unavailable`], off the hot path.
+    Full,
     /// Longer than is handed on: answer with [`too_large`], off the hot path, or count this.
     TooLarge(DropReason),
     /// Asks for nothing.
@@ -138,7 +140,14 @@ pub fn ingress(
     let Some(&destination) = gate.listeners.get(usize::from(listener.0)) else {
         return Verdict::Drop(DropReason::ListenerUnknown);
     };
-    let Some((node, plane, to)) = choose(gate, table, &scanned) else {
+    let call = CallHash::of(&gate.keys.placement, scanned.call_id);
+    let reach = match choose(gate, table, &scanned, call) {
+        Way::To(reach) => Some(reach),
+        Way::Full => return Verdict::Full,
+        Way::Nobody => None,
+    };
+    let to_worker = |reach: &Reach| Some((reach.node, reach.plane, reach.worker(call)?));
+    let Some((node, plane, to)) = reach.and_then(to_worker) else {
         return match scanned.start {
             Start::Request(MethodKind::Ack) | Start::Response(_) => Verdict::Drop(DropReason::NoNode),
             Start::Request(_) => Verdict::Unavailable,
@@ -162,13 +171,36 @@ pub fn ingress(
     Verdict::ToNode { node, plane, to, start: scanned.start }
 }
 
-/// The node that a valid token names, if it may still be given anything; else the owner of the Call-ID's slot.
-fn choose(gate: &Gate, table: &Table, scanned: &Scanned<'_>) -> Option<(NodeId, Plane, SocketAddr)> {
-    let call = CallHash::of(&gate.keys.placement, scanned.call_id);
+/// Where a datagram goes.
+enum Way<'t> {
+    To(&'t Reach),
+    /// What would open a call, and all nodes refuse it.
+    Full,
+    Nobody,
+}
+
+/// The node that a valid token names, if it may still be given anything; else by the Call-ID: to the slot's owner, or, with
+/// what may open a call, to who takes new ones. A CANCEL and an ACK go the way of their INVITE.
+fn choose<'t>(gate: &Gate, table: &'t Table, scanned: &Scanned<'_>, call: CallHash) -> Way<'t> {
     let named = scanned
         .token
         .and_then(|sr| token::route(&gate.keys.token, sr, scanned.call_id))
         .and_then(|node| table.named(node));
-    let reach = named.or_else(|| table.owner(call.slot(), scanned.creates_dialog))?;
-    Some((reach.node, reach.plane, reach.worker(call)?))
+    if let Some(named) = named {
+        return Way::To(named);
+    }
+    let follows = match scanned.start {
+        Start::Request(MethodKind::Ack) => true,
+        Start::Request(MethodKind::Cancel) => !scanned.to_tag,
+        _ => false,
+    };
+    if !scanned.creates_dialog && !follows {
+        return table.owner(call.slot()).map_or(Way::Nobody, Way::To);
+    }
+    match table.taker(call) {
+        Taker::Node(node) => Way::To(node),
+        Taker::Full(node) if follows => Way::To(node),
+        Taker::Full(_) => Way::Full,
+        Taker::Nobody => Way::Nobody,
+    }
 }

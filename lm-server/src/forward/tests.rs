@@ -30,12 +30,14 @@ fn table(gate: &Gate, live: &[(u16, Standing)]) -> Table {
         class: 1,
         domain: n,
         live: standing(n).map(|_| BootId(70)),
+        draining: false,
         retired: vec![],
     };
     let reach = |n: u16| Reach {
         node: NodeId(n),
         boot: Some(BootId(70)),
         standing: standing(n).unwrap_or(Standing::Out),
+        admit: u16::MAX,
         floor: Epoch(4),
         plane: Plane::A,
         workers: (0..2).map(|w| SocketAddr::from(([10, 0, 1, n as u8], 5070 + w))).collect(),
@@ -82,7 +84,7 @@ fn a_request_goes_to_its_slots_owner_behind_a_header_the_node_can_verify() {
     let invite = request("INVITE", "c1@phone", "");
     let (verdict, scratch) = enter(&gate, &table, &invite);
     let call = CallHash::of(&gate.keys.placement, b"c1@phone");
-    let owner = table.owner(call.slot(), true).unwrap();
+    let owner = table.owner(call.slot()).unwrap();
     let to = owner.worker(call).unwrap();
     assert_eq!(
         verdict,

@@ -59,6 +59,8 @@ impl AdminSource for Inner {
             "state": if status.phase == Phase::Acting { "started" } else { "starting" },
             "phase": status.phase,
             "epoch": status.epoch,
+            "policy": status.policy,
+            "last_change": status.last_change,
             "digest": format!("{:016x}", status.digest),
             "beacons": status.beacons,
             "nodes": status.nodes,
@@ -86,7 +88,8 @@ async fn answer_explain(State(page): State<Page>, Query(asked): Query<Asked>) ->
         return (StatusCode::BAD_REQUEST, "ask with ?call_id=…, percent-encoded\n").into_response();
     };
     let table = page.0.shared.table.load_full().unwrap_or_else(|| Arc::new(Table::empty()));
-    Json(explain(&page.0.gate, &table, &call_id)).into_response()
+    let status = page.0.shared.status.load();
+    Json(explain(&page.0.gate, &table, &status.formers, &call_id)).into_response()
 }
 
 type Registered = Result<(), prometheus::Error>;
@@ -156,7 +159,13 @@ fn messages(registry: &Registry, counters: &Arc<Vec<Arc<Counters>>>) -> Register
     };
     single("siprack_keepalives_total", "Keep-alives swallowed", |c| c.keep_alives.get())?;
     single("siprack_stun_total", "STUN Binding requests answered", |c| c.stun.get())?;
-    single("siprack_unavailable_total", "Requests answered 503 while no node was live", |c| c.unavailable.get())
+    let all = counters.clone();
+    let rejected = move || {
+        let sum = |of: fn(&Counters) -> u64| all.iter().map(|c| of(c)).sum::<u64>() as f64;
+        vec![sample(&["no_node"], sum(|c| c.no_node.get())), sample(&["full"], sum(|c| c.full.get()))]
+    };
+    let help = "Requests answered 503: no node was live, or all refused it";
+    family(registry, Kind::Counter, "siprack_rejected_total", help, &["reason"], rejected)
 }
 
 fn judgement(registry: &Registry, shared: &Arc<Shared>) -> Registered {

@@ -147,6 +147,7 @@ fn say(event: &Event) {
         Event::Left { node, boot, epoch, why } => {
             tracing::warn!(%node, %boot, %epoch, why = why.label(), "a node is out of the placement");
         }
+        Event::Draining { node, draining, epoch } => tracing::info!(%node, draining, %epoch, "a node's draining"),
         Event::HeldDown { node, .. } => tracing::warn!(%node, "a node went down too often and is held down"),
         Event::PlaneChanged { node, plane } => tracing::warn!(%node, ?plane, "a node is now reached over this plane"),
         Event::InputsDiffer { node, epoch } => {

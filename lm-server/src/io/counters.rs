@@ -51,7 +51,9 @@ pub struct Counters {
     /// Binding requests answered.
     pub stun: Counter,
     /// Requests answered 503 because no node was live.
-    pub unavailable: Counter,
+    pub no_node: Counter,
+    /// Answered 503 because every node refused it.
+    pub full: Counter,
     /// Requests answered 513.
     pub too_large: Counter,
 }

@@ -128,10 +128,11 @@ impl Path {
                     }
                     None => self.counters.dropped(why, 1),
                 },
-                Verdict::Unavailable => match unavailable(&self.gate, bytes, from) {
+                verdict @ (Verdict::Unavailable | Verdict::Full) => match unavailable(&self.gate, bytes, from) {
                     Some(answer) => {
                         self.outwards[replies].push(from, &answer, &[]);
-                        self.counters.unavailable.add(1);
+                        let full = verdict == Verdict::Full;
+                        if full { &self.counters.full } else { &self.counters.no_node }.add(1);
                     }
                     None => self.counters.dropped(DropReason::NoNode, 1),
                 },

@@ -20,6 +20,7 @@ use common::io::fds::Passed;
 use common::io::poll::{Waker, waker};
 use common::io::start::{Options, StartError, control_runtime, told_to_end};
 use common::io::{log, random};
+use common::placement::Placer;
 use controller::Controller;
 use counters::Counters;
 use forwarder::Forwarder;
@@ -50,6 +51,7 @@ pub fn run(options: Options) -> Result<(), StartError> {
         boot: options.boot,
         rack: options.rack.clone(),
         keys: options.keys.clone(),
+        placer: Placer::new(options.keys.placement),
         nonce_seed,
     };
     let core = Core::new(clock.now(), setup);

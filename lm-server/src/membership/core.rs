@@ -1,25 +1,27 @@
 //! The judgement itself: datagrams in, epochs, tables and beacons out. One change or several that fall together make one
 //! new epoch.
 
-use super::learning::Learning;
+use super::learning::{Learned, Learning};
 use super::nonces::Nonces;
 use super::refusal::Refusal;
 use super::servers::{Departure, Server, ServerTable, Wish};
-use super::status::{self, Phase, Status};
+use super::status::{self, Changed, Phase, Status};
 use super::{Effect, Event, Input};
 use crate::table::Table;
 use bytes::Bytes;
 use common::config::Rack;
-use common::ids::{BootId, Epoch, Plane};
+use common::ids::{BootId, Epoch, NodeId, Plane};
 use common::keys::Keys;
-use common::placement::Placement;
+use common::placement::recent::Recent;
+use common::placement::{Placement, Placer};
 use common::time::{Duration, Time};
 use common::wire::beacon::{Beacon, Echo};
 use common::wire::control::{Report, Stopped};
 use common::wire::frame::{self, FrameError, Message};
 use common::wire::heartbeat::{self, Heartbeat, HeartbeatError};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A beacon later than this means that this process did not run: what it thinks of the nodes is worth nothing.
 const SLEPT: Duration = Duration::from_millis(150);
@@ -38,6 +40,7 @@ pub struct Setup {
     /// Expanded.
     pub rack: Arc<Rack>,
     pub keys: Arc<Keys>,
+    pub placer: Placer,
     /// Any 64 random bits, another for each incarnation.
     pub nonce_seed: u64,
 }
@@ -54,10 +57,16 @@ pub struct Core {
     nonces: Nonces,
     digest: u64,
     table: Arc<Table>,
+    placer: Placer,
+    /// What stood before the table's placement.
+    recent: Recent,
+    last_change: Option<Changed>,
+    /// Of each node the slots whose new calls it takes: counted when somebody looks.
+    takes: OnceLock<BTreeMap<NodeId, u32>>,
     learning: Option<Learning>,
     /// The highest epoch that anybody named.
     heard_epoch: Epoch,
-    /// A standing or a plane changed: the packet path needs a new table though the epoch stands.
+    /// An admit fraction or a plane changed: the packet path needs a new table though the epoch stands.
     table_is_old: bool,
     next_beacon: Time,
     beacons: u64,
@@ -86,6 +95,10 @@ impl Core {
             nonces: Nonces::new(setup.nonce_seed),
             digest: table.placement().digest(),
             table: Arc::new(table),
+            placer: setup.placer,
+            recent: Recent::default(),
+            last_change: None,
+            takes: OnceLock::new(),
             learning: Some(Learning::new(now, None)),
             heard_epoch: Epoch(0),
             table_is_old: false,
@@ -145,10 +158,17 @@ impl Core {
 
     pub fn status(&self, now: Time) -> Status {
         let phase = if self.learning.is_some() { Phase::Learning } else { Phase::Acting };
-        let nodes = status::nodes(&self.servers, &self.table, now, self.down_after, self.suspect_after);
+        let placement = self.table.placement();
+        let takes = self.takes.get_or_init(|| status::takes(placement));
+        let nodes = status::nodes(&self.servers, &self.table, takes, now, self.down_after, self.suspect_after);
+        let formers = self.recent.formers(now, placement.inputs());
+        let ages = formers.iter().map(|former| Duration::from_millis(u64::from(former.age_ms)));
         Status {
             phase,
             epoch: self.table.epoch(),
+            policy: self.servers.inputs().policy,
+            last_change: self.last_change.as_ref().map(|last| last.shown(now)),
+            formers: self.recent.placements().cloned().zip(ages).collect(),
             digest: self.digest,
             beacons: self.beacons,
             nodes,
@@ -164,7 +184,11 @@ impl Core {
             return false;
         }
         let placement = self.table.placement();
-        let known = (placement.epoch() > Epoch(0)).then(|| (placement.epoch(), placement.inputs().clone()));
+        let known = (placement.epoch() > Epoch(0)).then(|| Learned {
+            epoch: placement.epoch(),
+            inputs: placement.inputs().clone(),
+            formers: self.recent.formers(now, placement.inputs()),
+        });
         self.learning = Some(Learning::new(now, known));
         self.next_beacon = now;
         out.push(Effect::Happened(Event::Slept { late }));
@@ -196,13 +220,13 @@ impl Core {
         let beat = heartbeat.v2.as_ref().ok_or(Refusal::Foreign)?;
         let nonce_age = self.nonces.age(beat.beacon_nonce, now);
         let server = self.servers.get_mut(heartbeat.node).ok_or(Refusal::UnknownNode)?;
-        let before = server.incarnation.as_ref().map(|i| i.state);
+        let before = server.incarnation.as_ref().map(|i| i.admit);
         match server.hear(now, from, heartbeat.state, beat, nonce_age) {
             Judged::Refused(why) => return Err(why),
             Judged::Copy => return Ok(()),
             Judged::Counts => {}
         }
-        self.table_is_old |= before != Some(heartbeat.state);
+        self.table_is_old |= before != Some(beat.admit);
         self.heard_epoch = self.heard_epoch.max(beat.epoch);
         if let Some(learning) = &mut self.learning
             && beat.epoch == Epoch(0)
@@ -224,7 +248,7 @@ impl Core {
         self.heard_epoch = self.heard_epoch.max(report.epoch);
         let ours = self.table.placement();
         if let Some(learning) = &mut self.learning {
-            learning.report(report.node, report.epoch, report.inputs);
+            learning.report(report.node, report.epoch, report.inputs, report.formers);
         } else if report.epoch == ours.epoch() && report.inputs != *ours.inputs() {
             out.push(Effect::Happened(Event::InputsDiffer { node: report.node, epoch: report.epoch }));
         }
@@ -236,17 +260,25 @@ impl Core {
         Ok(())
     }
 
-    /// Ends the learning if it is over; then one new epoch if anything about the live set changed, or a new table under
-    /// the same epoch if only a standing or a plane did.
+    /// Ends the learning if it is over; then one new epoch if anything changed about who is live or draining, or a new
+    /// table under the same epoch if only an admit fraction or a plane did.
     fn settle(&mut self, now: Time, out: &mut Vec<Effect>) {
+        let begun = out.len();
         let mut learned = false;
+        if self.heard_epoch > Epoch(0) {
+            self.learning.iter_mut().for_each(|learning| learning.names_an_epoch(now));
+        }
         if let Some(learning) = self.learning.take_if(|l| l.is_over(now, self.servers.count())) {
             let best = learning.into_best();
-            if let Some((epoch, inputs)) = &best {
-                self.heard_epoch = self.heard_epoch.max(*epoch);
-                self.servers.adopt(now, *epoch, inputs);
+            if let Some(best) = &best {
+                self.heard_epoch = self.heard_epoch.max(best.epoch);
+                self.servers.adopt(now, best.epoch, &best.inputs);
+                self.recent.learn(now, &self.placer, &best.inputs, &best.formers);
+                if best.epoch > self.table.epoch() {
+                    self.recent.superseded(now, self.placer.place(best.epoch, best.inputs.clone()));
+                }
             }
-            out.push(Effect::Happened(Event::Learned { from: best.map(|(epoch, _)| epoch) }));
+            out.push(Effect::Happened(Event::Learned { from: best.map(|best| best.epoch) }));
             learned = true;
         }
         if self.learning.is_some() {
@@ -256,6 +288,8 @@ impl Core {
         let wishes = self.servers.iter().any(|s| s.wish(now, down_after) != Wish::Nothing);
         if learned || wishes || self.heard_epoch > self.table.epoch() {
             self.next_epoch(now, out);
+            let changed = Changed::by(&out[begun..], self.table.epoch(), now);
+            self.last_change = changed.or(self.last_change.take());
         } else if self.table_is_old {
             self.publish(self.table.placement().clone(), out);
         }
@@ -264,12 +298,17 @@ impl Core {
     fn next_epoch(&mut self, now: Time, out: &mut Vec<Effect>) {
         let epoch = Epoch(self.table.epoch().max(self.heard_epoch).0.saturating_add(1));
         self.heard_epoch = epoch;
+        self.recent.superseded(now, self.table.placement().clone());
         for server in self.servers.iter_mut() {
             match server.wish(now, self.down_after) {
                 Wish::Nothing => {}
                 Wish::Enter(boot) => {
-                    server.placed = Some(boot);
+                    server.enter(boot);
                     out.push(Effect::Happened(Event::Entered { node: server.node, boot, epoch }));
+                }
+                Wish::Drain(draining) => {
+                    server.drains = draining;
+                    out.push(Effect::Happened(Event::Draining { node: server.node, draining, epoch }));
                 }
                 Wish::Leave(boot, why) => {
                     self.failovers[why as usize] += 1;
@@ -277,9 +316,10 @@ impl Core {
                 }
             }
         }
-        let placement = Placement::compute(&self.keys.placement, epoch, self.servers.inputs());
+        let placement = self.placer.place(epoch, self.servers.inputs());
         self.digest = placement.digest();
-        self.publish(Arc::new(placement), out);
+        self.takes = OnceLock::new();
+        self.publish(placement, out);
         self.beacon(now, COPIES, out);
     }
 
@@ -295,19 +335,24 @@ impl Core {
             let incarnation = s.incarnation.as_ref().filter(|i| i.counted > 0)?;
             Some(Echo { node: s.node, boot: incarnation.boot, sequence: incarnation.counted })
         });
+        self.recent.forget(now);
+        let has_strays = |s: &&Server| s.incarnation.as_ref().is_some_and(|i| i.strays > 0 && s.placed == Some(i.boot));
         let beacon = Beacon {
             lm_boot: self.boot,
             nonce: self.nonces.issue(now),
             epoch: self.table.epoch(),
             inputs: self.table.placement().inputs().clone(),
+            formers: self.recent.formers(now, self.table.placement().inputs()),
+            holders: self.servers.iter().filter(has_strays).map(|s| s.node).collect(),
             digest: self.digest,
             echoes: echoes.collect(),
             learning: self.learning.is_some(),
         };
         let message = Message::Beacon(beacon);
         self.beacons += 1;
-        // A pause is followed by one beacon, not by a burst.
-        self.next_beacon = (self.next_beacon + self.period).max(now + self.period / 2);
+        // A pause is followed by one beacon, not by a burst; and however many changes there are, the next one is no later
+        // than a period from now: nodes quote it, or do not count.
+        self.next_beacon = (self.next_beacon + self.period).clamp(now + self.period / 2, now + self.period);
         let everybody = copies > 1 || self.learning.is_some() || self.beacons.is_multiple_of(SLOW_POLL);
         for _ in 0..copies {
             for plane in &self.planes {
@@ -324,7 +369,7 @@ impl Core {
 }
 
 fn leave(server: &mut Server, now: Time, boot: BootId, why: Departure, epoch: Epoch, out: &mut Vec<Effect>) {
-    server.placed = None;
+    (server.placed, server.drains) = (None, false);
     server.floor = epoch;
     if why == Departure::NewIncarnation {
         server.retire(boot);

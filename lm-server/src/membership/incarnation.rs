@@ -38,6 +38,8 @@ pub struct Incarnation {
     pub epoch: Epoch,
     pub load: u16,
     pub admit: u16,
+    /// See [`V2::strays`].
+    pub strays: u32,
     pub history: HistoryId,
     pub level: Level,
     pub location_sum: u128,
@@ -57,6 +59,7 @@ impl Incarnation {
             epoch: Epoch(0),
             load: 0,
             admit: 0,
+            strays: 0,
             history: HistoryId(0),
             level: Level(0),
             location_sum: 0,
@@ -66,10 +69,12 @@ impl Incarnation {
         }
     }
 
-    /// Live in a placement that was learned from the nodes: counts as heard now, and as started until it says otherwise.
-    pub fn learned(boot: BootId, now: Time) -> Incarnation {
+    /// Live in a placement that was learned from the nodes: counts as heard now, and as what it was there until it says
+    /// otherwise.
+    pub fn learned(boot: BootId, now: Time, draining: bool) -> Incarnation {
         let mut incarnation = Incarnation::new(boot, now);
-        incarnation.state = NodeState::Started;
+        incarnation.state = if draining { NodeState::Draining } else { NodeState::Started };
+        incarnation.admit = u16::MAX;
         incarnation.heard = Some(now);
         incarnation
     }
@@ -99,7 +104,7 @@ impl Incarnation {
         self.heard = Some(now);
         self.state = state;
         self.epoch = beat.epoch;
-        (self.load, self.admit) = (beat.load, beat.admit);
+        (self.load, self.admit, self.strays) = (beat.load, beat.admit, beat.strays);
         (self.history, self.level, self.location_sum) = (beat.history, beat.level, beat.location_sum);
         Judged::Counts
     }
@@ -133,6 +138,7 @@ mod tests {
             level: Level(0),
             location_sum: 0,
             backups: Vec::new(),
+            strays: 0,
         }
     }
 

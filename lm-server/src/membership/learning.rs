@@ -3,23 +3,34 @@
 
 use common::ids::{Epoch, NodeId};
 use common::placement::Inputs;
+use common::placement::recent::Former;
 use common::time::Time;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// Nobody is waited for longer than this.
+/// Nobody is waited for longer than this …
 const PATIENCE: Duration = Duration::from_millis(200);
+/// … but where heartbeats name an epoch, for the report of what it is: it is no cold start.
+const MORE: Duration = Duration::from_millis(800);
+
+/// A placement that somebody stood under, and what stood before it.
+pub struct Learned {
+    pub epoch: Epoch,
+    pub inputs: Inputs,
+    pub formers: Vec<Former>,
+}
 
 pub struct Learning {
     until: Time,
-    best: Option<(Epoch, Inputs)>,
+    best: Option<Learned>,
     answered: BTreeSet<NodeId>,
+    extended: bool,
 }
 
 impl Learning {
     /// `known`: what this load manager stood under before it slept.
-    pub fn new(now: Time, known: Option<(Epoch, Inputs)>) -> Learning {
-        Learning { until: now + PATIENCE, best: known, answered: BTreeSet::new() }
+    pub fn new(now: Time, known: Option<Learned>) -> Learning {
+        Learning { until: now + PATIENCE, best: known, answered: BTreeSet::new(), extended: false }
     }
 
     pub fn until(&self) -> Time {
@@ -27,10 +38,10 @@ impl Learning {
     }
 
     /// A node reports the placement that it stands under; epoch 0 = under none.
-    pub fn report(&mut self, node: NodeId, epoch: Epoch, inputs: Inputs) {
+    pub fn report(&mut self, node: NodeId, epoch: Epoch, inputs: Inputs, formers: Vec<Former>) {
         self.answered.insert(node);
-        if epoch > Epoch(0) && self.best.as_ref().is_none_or(|(best, _)| epoch > *best) {
-            self.best = Some((epoch, inputs));
+        if epoch > Epoch(0) && self.best.as_ref().is_none_or(|best| epoch > best.epoch) {
+            self.best = Some(Learned { epoch, inputs, formers });
         }
     }
 
@@ -39,13 +50,20 @@ impl Learning {
         self.answered.insert(node);
     }
 
+    /// Somebody stands under an epoch. Without a report of it by now, it is waited for once more.
+    pub fn names_an_epoch(&mut self, now: Time) {
+        if self.best.is_none() && now >= self.until && !self.extended {
+            (self.until, self.extended) = (now + MORE, true);
+        }
+    }
+
     /// Everybody has answered, or it has been long enough.
     pub fn is_over(&self, now: Time, nodes: usize) -> bool {
         now >= self.until || self.answered.len() >= nodes
     }
 
     /// The highest placement heard of; `None` = a cold start.
-    pub fn into_best(self) -> Option<(Epoch, Inputs)> {
+    pub fn into_best(self) -> Option<Learned> {
         self.best
     }
 }

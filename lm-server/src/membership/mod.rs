@@ -5,8 +5,8 @@
 //! `nonces` (how fresh a heartbeat is); `learning` (a start asks the nodes); `refusal` and `status` (what is counted and
 //! shown); `core` ties them together.
 //!
-//! The place for what comes later: leases need nothing but the echoes that the beacon carries already; with several load
-//! managers the lease of the acting one decides in `Core::tick` whether it judges at all or only listens, as it does
+//! Leases need nothing but the echoes that the beacon carries. The place for what comes later: with several load managers
+//! the lease of the acting one decides in `Core::tick` whether it judges at all or only listens, as it does
 //! while `learning`.
 
 mod core;
@@ -72,6 +72,12 @@ pub enum Event {
         boot: BootId,
         epoch: Epoch,
         why: Departure,
+    },
+    /// It takes no new calls from this epoch on, or takes them again.
+    Draining {
+        node: NodeId,
+        draining: bool,
+        epoch: Epoch,
     },
     /// It went down too often without having been stopped.
     HeldDown {

@@ -53,6 +53,8 @@ pub enum Wish {
     Nothing,
     Enter(BootId),
     Leave(BootId, Departure),
+    /// Takes no new calls from now on, or takes them again.
+    Drain(bool),
 }
 
 pub struct Server {
@@ -69,9 +71,14 @@ pub struct Server {
     pub incarnation: Option<Incarnation>,
     /// The incarnation that stands in the placement.
     pub placed: Option<BootId>,
+    /// It is draining in the placement.
+    pub drains: bool,
+    /// The incarnation that stood there last: if it drains, its calls are waiting for it to come back.
+    stood: Option<BootId>,
     pub flapping: Flapping,
     /// The epoch at which it was last out: it may enter, and send, only once it has adopted that. The same for a new
-    /// process, which thus gets nothing before it has heard of the death of its predecessor.
+    /// process, which thus gets nothing before it has heard of the death of its predecessor, and for one that was never
+    /// in: it must have heard how the others stand.
     pub floor: Epoch,
     /// Which plane the packet path uses for it.
     pub plane: Plane,
@@ -94,8 +101,10 @@ impl Server {
             weight: node.weight,
             incarnation: None,
             placed: None,
+            drains: false,
+            stood: None,
             flapping: Flapping::default(),
-            floor: Epoch(0),
+            floor: Epoch(1),
             plane: Plane::A,
             last_sign: None,
             retired: VecDeque::new(),
@@ -166,13 +175,15 @@ impl Server {
         match (self.placed, &self.incarnation) {
             (Some(boot), Some(i)) if i.boot == boot => match i.state {
                 _ if !i.is_alive(now, down_after) => Wish::Leave(boot, Departure::Silent),
+                NodeState::Started if self.drains => Wish::Drain(false),
+                NodeState::Draining if !self.drains => Wish::Drain(true),
                 NodeState::Started | NodeState::Draining => Wish::Nothing,
                 NodeState::Starting | NodeState::Stopping | NodeState::Stopped => Wish::Leave(boot, Departure::Itself),
             },
             (Some(boot), Some(_)) => Wish::Leave(boot, Departure::NewIncarnation),
             (Some(boot), None) => Wish::Leave(boot, Departure::Stopped),
             (None, Some(i))
-                if i.state == NodeState::Started
+                if self.may_enter(i)
                     && i.is_alive(now, down_after)
                     && i.epoch >= self.floor
                     && self.flapping.held_until(now).is_none() =>
@@ -181,6 +192,22 @@ impl Server {
             }
             (None, _) => Wish::Nothing,
         }
+    }
+
+    /// One that drains comes in only for the calls that it has.
+    fn may_enter(&self, incarnation: &Incarnation) -> bool {
+        match incarnation.state {
+            NodeState::Started => true,
+            NodeState::Draining => self.stood == Some(incarnation.boot),
+            NodeState::Starting | NodeState::Stopping | NodeState::Stopped => false,
+        }
+    }
+
+    /// It stands in the placement from the next epoch on.
+    pub fn enter(&mut self, boot: BootId) {
+        self.placed = Some(boot);
+        self.stood = self.placed;
+        self.drains = self.incarnation.as_ref().is_some_and(|i| i.state == NodeState::Draining);
     }
 
     /// When silence alone would make it leave.
@@ -206,15 +233,18 @@ impl Server {
 
     pub fn reach(&self) -> Reach {
         let current = self.incarnation.as_ref().filter(|i| self.placed == Some(i.boot));
-        let standing = match current.map(|i| i.state) {
-            Some(NodeState::Started) => Standing::Started,
-            Some(NodeState::Draining) => Standing::Draining,
-            _ => Standing::Out,
+        // As it stands in the placement; the state that it says of itself moves it there by the next epoch.
+        let standing = match current {
+            Some(_) if self.drains => Standing::Draining,
+            Some(_) => Standing::Started,
+            None => Standing::Out,
         };
+        let admit = current.map_or(0, |i| i.admit);
         let address = self.addresses[self.plane as usize].or(self.addresses[0]).or(self.addresses[1]);
         let ports = (0..self.workers).map(|worker| self.sip_port.saturating_add(worker));
         let workers = address.map(|ip| ports.map(|port| SocketAddr::new(ip, port)).collect()).unwrap_or_default();
-        Reach { node: self.node, boot: self.placed, standing, floor: self.floor, plane: self.plane, workers }
+        let (node, boot, floor, plane) = (self.node, self.placed, self.floor, self.plane);
+        Reach { node, boot, standing, admit, floor, plane, workers }
     }
 
     fn member(&self) -> Member {
@@ -224,6 +254,7 @@ impl Server {
             class: self.class,
             domain: self.domain,
             live: self.placed,
+            draining: self.placed.is_some() && self.drains,
             retired: self.retired.iter().copied().collect(),
         }
     }
@@ -276,13 +307,15 @@ impl ServerTable {
                 server.retire(*boot);
             }
             server.placed = member.live;
+            server.stood = member.live;
+            server.drains = member.draining;
             if server.incarnation.as_ref().is_some_and(|i| server.retired.contains(&i.boot)) {
                 server.incarnation = None;
             }
             match (member.live, &mut server.incarnation) {
                 (Some(live), Some(i)) if i.boot == live => i.heard = Some(now),
                 (Some(live), None) if !server.retired.contains(&live) => {
-                    server.incarnation = Some(Incarnation::learned(live, now));
+                    server.incarnation = Some(Incarnation::learned(live, now, member.draining));
                 }
                 // It died or was replaced meanwhile: placed, but not what is heard; the first settling removes it.
                 (Some(_), _) => {}

@@ -6,7 +6,7 @@ use crate::table::{NotSender, Standing};
 use common::config::{Planes, Rack};
 use common::ids::{HistoryId, Level};
 use common::keys::{Keys, RackKey};
-use common::placement::Inputs;
+use common::placement::{Inputs, Placer};
 use common::wire::beacon::Beacon;
 use common::wire::control::{Report, Stopped};
 use common::wire::frame::{self, Message};
@@ -259,7 +259,8 @@ impl Stage {
         if !learning && !node.slow && node.adopted.as_ref().is_none_or(|(old, _)| epoch > *old) {
             node.adopted = Some((epoch, inputs));
         } else if learning && let Some((epoch, inputs)) = node.adopted.clone() {
-            let report = Message::Report(Report { node: NodeId(id), boot: BootId(node.boot), epoch, inputs });
+            let report =
+                Message::Report(Report { node: NodeId(id), boot: BootId(node.boot), epoch, inputs, formers: vec![] });
             let bytes = frame::encode(&report, &self.keys.plane, plane);
             self.deliver(id, plane, &bytes);
         }
@@ -267,7 +268,8 @@ impl Stage {
 }
 
 fn setup(rack: &Arc<Rack>, keys: &Arc<Keys>, boot: u64) -> Setup {
-    Setup { id: 1, boot: BootId(boot), rack: rack.clone(), keys: keys.clone(), nonce_seed: boot << 32 }
+    let placer = Placer::new(keys.placement);
+    Setup { id: 1, boot: BootId(boot), rack: rack.clone(), keys: keys.clone(), placer, nonce_seed: boot << 32 }
 }
 
 fn beat(node: &Fake, plane: Plane, keys: &Keys) -> Vec<u8> {
@@ -280,7 +282,7 @@ fn beat(node: &Fake, plane: Plane, keys: &Keys) -> Vec<u8> {
         progress: node.progress,
         workers: 1,
         load: 0,
-        admit: 0,
+        admit: u16::MAX,
         class: 1,
         domain: node.id,
         plane,
@@ -288,6 +290,7 @@ fn beat(node: &Fake, plane: Plane, keys: &Keys) -> Vec<u8> {
         level: Level(0),
         location_sum: 0,
         backups: vec![],
+        strays: 0,
     };
     heartbeat::encode(&Heartbeat { node: NodeId(node.id), sip_port: 0, state: node.state, v2: Some(v2) }, &keys.plane)
 }
@@ -502,17 +505,41 @@ fn epochs_stay_above_every_epoch_heard() {
     assert!(s.nodes.iter().all(|n| n.adopted.as_ref().unwrap().0 == Epoch(501)));
 }
 
+/// Each change sends its beacon at once; the next regular one is not put off by that.
 #[test]
-fn draining_is_a_new_table_under_the_same_epoch_and_stopping_is_a_new_epoch() {
+fn a_burst_of_changes_leaves_no_gap_between_beacons() {
+    let mut s = Stage::up(4, 1);
+    for id in 1..=3 {
+        s.node(id).state = NodeState::Draining;
+    }
+    s.run(60);
+    for id in 1..=3 {
+        s.node(id).state = NodeState::Started;
+    }
+    s.run(60);
+    assert!(s.core.next_due().is_some_and(|due| due.since(s.time()) <= Duration::from_millis(50)));
+}
+
+#[test]
+fn draining_and_stopping_are_new_epochs() {
     let mut s = Stage::up(2, 1);
     let epoch = s.epoch();
     s.node(1).state = NodeState::Draining;
     s.run(60);
-    assert_eq!((s.epoch(), s.tables.len()), (epoch, 1));
+    assert_eq!((s.epoch(), s.tables.len()), (epoch + 1, 1));
     assert_eq!(s.table().nodes()[0].standing, Standing::Draining);
+    assert!(s.table().placement().inputs().members[0].draining);
+    // A restarted load manager finds it so.
+    s.restart_load_manager();
+    s.run(300);
+    assert_eq!((s.table().nodes()[0].standing, s.live()), (Standing::Draining, vec![1, 2]));
+    let epoch = s.epoch();
+    s.node(1).state = NodeState::Started;
+    s.run(60);
+    assert_eq!((s.epoch(), s.table().nodes()[0].standing), (epoch + 1, Standing::Started));
     s.node(1).state = NodeState::Stopping;
     s.run(60);
-    assert_eq!((s.epoch(), s.left()), (epoch + 1, vec![(1, Departure::Itself)]));
+    assert_eq!((s.epoch(), s.left()), (epoch + 2, vec![(1, Departure::Itself)]));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use common::config::Rack;
 use common::ids::{BootId, Epoch, Level, ListenerId, NodeId};
 use common::keys::{Keys, RackKey};
 use common::location::{Aor, Binding, Bindings, LogTime, Subscriber};
-use common::placement::Placement;
+use common::placement::Placements;
 use common::time::{Duration, Time, WallMillis};
 use common::wire::proxy::ProxyHeader;
 use std::collections::{BTreeMap, VecDeque};
@@ -51,7 +51,7 @@ const REGISTERED: [Registered; 5] = [
 
 struct Replica {
     bindings: BTreeMap<Aor, Arc<Bindings>>,
-    placement: Placement,
+    placements: Placements,
 }
 
 impl View for Replica {
@@ -70,8 +70,8 @@ impl View for Replica {
         LogTime(now.millis())
     }
 
-    fn placement(&self) -> &Placement {
-        &self.placement
+    fn placements(&self) -> &Placements {
+        &self.placements
     }
 }
 
@@ -91,7 +91,7 @@ fn replica(domain: &str) -> Replica {
         let aor = Aor::new(user, domain);
         (aor.clone(), Arc::new(Bindings { aor, bindings: contacts.iter().map(binding).collect() }))
     });
-    Replica { bindings: held.into_iter().collect(), placement: Placement::empty() }
+    Replica { bindings: held.into_iter().collect(), placements: Placements::none() }
 }
 
 pub struct Bench {

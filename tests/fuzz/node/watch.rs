@@ -83,6 +83,7 @@ impl Watch {
                 self.check(known, "a message names a record that is not out yet");
                 self.leaves(*to, bytes);
             }
+            Effect::Inside { .. } => self.fails("a question to another node where there is none"),
             Effect::Location { .. } | Effect::Dns { .. } => {}
         }
     }

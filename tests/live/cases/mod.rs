@@ -5,6 +5,7 @@ mod healing;
 mod ipv6;
 mod load;
 mod newcomer;
+mod ownership;
 mod pairs;
 mod phones_behind_nat;
 mod refusals;
@@ -30,7 +31,11 @@ pub const ALL: &[Case] = &[
     Case { name: "strangers find nothing", needs: strangers::NEEDS, run: strangers::run },
     Case { name: "a trunk calls in and is called", needs: &["ip", "sipp"], run: trunk::run },
     Case { name: "any one process is killed and healed", needs: &["ip", "sipp"], run: healing::run },
+    Case { name: "four nodes under kill, stop, cut, restart and drain", needs: ownership::NEEDS, run: ownership::run },
 ];
 
 /// Only with `--soak`, or by name.
-pub const SOAK: &[Case] = &[Case { name: "ten minutes under load", needs: &["ip", "sipp"], run: soak::run }];
+pub const SOAK: &[Case] = &[
+    Case { name: "ten minutes under load", needs: &["ip", "sipp"], run: soak::run },
+    Case { name: "four nodes under ten times as many faults", needs: ownership::NEEDS, run: ownership::run_long },
+];

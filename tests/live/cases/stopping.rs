@@ -2,6 +2,7 @@
 //! to its senders' repeats, and when it wakes it says nothing to the outside before it has a lease again.
 
 use crate::Verdict;
+use crate::metrics::metric;
 use crate::process::{run as carry_out, siprack};
 use crate::rack_process::{Rack, work_folder};
 use serde_json::Value;
@@ -46,12 +47,4 @@ pub fn run() -> Verdict {
 
 fn dropped(reason: &str) -> Result<u64, String> {
     metric(LOAD_MANAGER, &format!("siprack_dropped_total{{reason=\"{reason}\"}}"))
-}
-
-/// The value of one line; 0 if there is none.
-fn metric(url: &str, line: &str) -> Result<u64, String> {
-    let text = ureq::get(url).call().map_err(|e| format!("{url}: {e}"))?.body_mut().read_to_string();
-    let text = text.map_err(|e| format!("{url}: {e}"))?;
-    let value = text.lines().find_map(|l| l.strip_prefix(line)?.trim().parse().ok());
-    Ok(value.unwrap_or(0))
 }

@@ -22,23 +22,33 @@ pub struct Leases {
 
 impl Leases {
     /// A datagram leaves a host of this rack.
-    pub fn sent(&mut self, site: &Site, now: Time, datagram: &Datagram) {
-        let Some(node) = site.nodes.iter().find(|node| node.owns(datagram.from)) else { return };
+    pub fn sent(&mut self, site: &Site, now: Time, datagram: &Datagram) -> Result<(), String> {
+        let Some(node) = site.nodes.iter().find(|node| node.owns(datagram.from)) else { return Ok(()) };
         if let Some((boot, sequence)) = beat(site, &datagram.bytes) {
             // Older ones give nothing any more.
             if self.beats.len() == KNOWN {
                 self.beats.retain(|_, at| now.since(*at) < LEASE);
             }
             self.beats.insert((node.id(), boot, sequence), now);
-        } else if datagram.to == site.lm.egress_address() && !self.beats.is_empty() {
+        } else if site.lm.is_egress(datagram.to) && !self.beats.is_empty() {
             let until = node.boot().and_then(|boot| self.until.get(&(node.id(), boot)).copied()).unwrap_or_default();
-            assert!(now < until, "node {} sent at {now:?}, and its lease ended at {until:?}", node.id());
+            if now >= until {
+                return Err(format!("node {} sent at {now:?}, and its lease ended at {until:?}", node.id()));
+            }
         }
+        Ok(())
+    }
+
+    /// Whether this incarnation may send.
+    pub fn has(&self, node: NodeId, boot: BootId, now: Time) -> bool {
+        self.until.get(&(node, boot)).is_some_and(|until| now < *until)
     }
 
     /// A datagram reaches a host of this rack.
     pub fn heard(&mut self, site: &Site, datagram: &Datagram) {
-        let Some(node) = site.nodes.iter().find(|node| node.control_address() == datagram.to) else { return };
+        let Some(node) = site.nodes.iter().find(|node| node.owns(datagram.to) && node.is_control(datagram.to)) else {
+            return;
+        };
         let Ok(Message::Beacon(beacon)) = frame::decode(&datagram.bytes, &site.keys.plane) else { return };
         let echoes = beacon.echoes.iter().filter(|echo| echo.node == node.id() && Some(echo.boot) == node.boot());
         for echo in echoes {

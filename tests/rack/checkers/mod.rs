@@ -2,9 +2,13 @@
 
 pub mod accounting;
 pub mod causes;
-pub mod leases;
+mod down;
+pub mod holders;
+mod leases;
 pub mod leftovers;
 pub mod outcome;
+mod owners;
+pub mod planes;
 pub mod quiet;
 pub mod replicas;
 pub mod ringing;

@@ -2,17 +2,21 @@
 //! open, so datagrams wait while it is dead.
 
 use crate::network::Datagram;
+use crate::plants::Plant;
 use bytes::Bytes;
-use common::config::Rack;
+use common::config::{LoadManager, Rack};
 use common::ids::{BootId, Epoch, ListenerId, NodeId, Plane, Slot};
 use common::keys::Keys;
+use common::placement::{Placement, Placer};
 use common::time::Time;
 use common::wire::control::Stopped;
 use common::wire::frame::{self, Message};
+use common::wire::heartbeat;
 use lm_server::forward::{Gate, Scratch, Verdict, egress, ingress, too_large, unavailable};
 use lm_server::membership::{Core, Effect, Input, Setup};
 use lm_server::table::Table;
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// What a socket holds while nobody reads it.
@@ -37,11 +41,16 @@ pub enum LmOut {
 pub struct LoadManagerHost {
     rack: Arc<Rack>,
     keys: Arc<Keys>,
+    placer: Placer,
     vip: SocketAddr,
-    control: SocketAddr,
-    egress: SocketAddr,
     /// None while it is dead.
     alive: Option<Alive>,
+    /// SIGSTOP: what comes waits in the sockets.
+    stopped: bool,
+    plant: Option<Plant>,
+    /// What a bug remembers: the newest nonce, and each node's first boot id.
+    nonce: u64,
+    boots: BTreeMap<NodeId, BootId>,
     /// What waits in the sockets that the agent holds.
     waiting: Vec<Datagram>,
 }
@@ -56,33 +65,55 @@ struct Alive {
 }
 
 impl LoadManagerHost {
-    pub fn new(rack: Arc<Rack>, keys: Arc<Keys>) -> LoadManagerHost {
-        let lm = &rack.load_managers[0];
+    pub fn new(rack: Arc<Rack>, keys: Arc<Keys>, placer: Placer) -> LoadManagerHost {
+        let vip = rack.listeners[0].socket_address();
         LoadManagerHost {
-            vip: rack.listeners[0].socket_address(),
-            control: SocketAddr::new(lm.planes.a, lm.control_port),
-            egress: SocketAddr::new(lm.planes.a, lm.egress_port),
+            vip,
             rack,
             keys,
+            placer,
             alive: None,
+            stopped: false,
+            plant: None,
+            nonce: 0,
+            boots: BTreeMap::new(),
             waiting: Vec::new(),
         }
     }
 
-    pub fn control_address(&self) -> SocketAddr {
-        self.control
+    fn lm(&self) -> &LoadManager {
+        &self.rack.load_managers[0]
     }
 
-    pub fn egress_address(&self) -> SocketAddr {
-        self.egress
+    pub fn planes(&self) -> impl Iterator<Item = (Plane, IpAddr)> {
+        self.lm().planes.iter()
+    }
+
+    pub fn control_address(&self, plane: Plane) -> SocketAddr {
+        let lm = self.lm();
+        SocketAddr::new(lm.planes.address(plane).unwrap_or(lm.planes.a), lm.control_port)
+    }
+
+    pub fn egress_address(&self, plane: Plane) -> SocketAddr {
+        let lm = self.lm();
+        SocketAddr::new(lm.planes.address(plane).unwrap_or(lm.planes.a), lm.egress_port)
+    }
+
+    pub fn is_control(&self, address: SocketAddr) -> bool {
+        self.planes().any(|(plane, _)| address == self.control_address(plane))
+    }
+
+    pub fn is_egress(&self, address: SocketAddr) -> bool {
+        self.planes().any(|(plane, _)| address == self.egress_address(plane))
     }
 
     pub fn is_address(&self, address: SocketAddr) -> bool {
-        [self.vip, self.control, self.egress].contains(&address)
+        address == self.vip || self.is_control(address) || self.is_egress(address)
     }
 
     pub fn start(&mut self, now: Time, boot: BootId, nonce_seed: u64) {
-        let setup = Setup { id: 1, boot, rack: self.rack.clone(), keys: self.keys.clone(), nonce_seed };
+        let (rack, keys, placer) = (self.rack.clone(), self.keys.clone(), self.placer.clone());
+        let setup = Setup { id: 1, boot, rack, keys, placer, nonce_seed };
         let gate = Gate::new(&self.rack, self.keys.clone(), boot);
         let core = Some(Core::new(now, setup));
         self.alive = Some(Alive { core, gate, table: Arc::new(Table::empty()), reads: false });
@@ -96,6 +127,46 @@ impl LoadManagerHost {
 
     pub fn kill(&mut self) {
         self.alive = None;
+        self.stopped = false;
+    }
+
+    pub fn is_up(&self) -> bool {
+        self.alive.is_some() && !self.stopped
+    }
+
+    /// SIGSTOP.
+    pub fn stop(&mut self) {
+        self.stopped = self.alive.is_some();
+    }
+
+    /// SIGCONT. Its first look is at the clock.
+    pub fn resume(&mut self, now: Time) -> Vec<LmOut> {
+        self.stopped = false;
+        let mut out = Vec::new();
+        if self.plant == Some(Plant::JudgesAsleep) {
+            while let Some(due) = self.next_due().filter(|due| *due < now) {
+                out.extend(self.tick(due));
+            }
+        }
+        out.extend(self.tick(now));
+        for datagram in std::mem::take(&mut self.waiting) {
+            out.extend(self.receive(now, &datagram));
+        }
+        out
+    }
+
+    pub fn reweigh(&mut self, node: NodeId, weight: u16) {
+        let rack = Arc::make_mut(&mut self.rack);
+        rack.cc_nodes.iter_mut().filter(|n| n.id == node).for_each(|n| n.weight = weight);
+    }
+
+    pub fn plant(&mut self, plant: Option<Plant>) {
+        self.plant = plant;
+    }
+
+    /// The placement in use; none before the first is published.
+    pub fn placement(&self) -> Option<&Arc<Placement>> {
+        self.alive.as_ref().filter(|alive| alive.reads).map(|alive| alive.table.placement())
     }
 
     /// The nodes in the placement.
@@ -113,7 +184,7 @@ impl LoadManagerHost {
     }
 
     pub fn next_due(&self) -> Option<Time> {
-        self.alive.as_ref()?.core.as_ref()?.next_due()
+        self.alive.as_ref().filter(|_| !self.stopped)?.core.as_ref()?.next_due()
     }
 
     pub fn tick(&mut self, now: Time) -> Vec<LmOut> {
@@ -127,53 +198,70 @@ impl LoadManagerHost {
     /// The agent's word that a node's process is gone.
     pub fn stopped(&mut self, now: Time, node: NodeId, boot: BootId) -> Vec<LmOut> {
         let bytes = frame::encode(&Message::Stopped(Stopped { node, boot }), &self.keys.plane, Plane::A);
-        let from = self.control;
-        self.receive(now, &Datagram { from, to: self.control, bytes: bytes.into() })
+        let to = self.control_address(Plane::A);
+        self.receive(now, &Datagram { from: to, to, bytes: bytes.into() })
     }
 
     /// A datagram arrived at one of its sockets.
     pub fn receive(&mut self, now: Time, datagram: &Datagram) -> Vec<LmOut> {
-        let reads = self.alive.as_ref().is_some_and(|a| a.reads || datagram.to == self.control);
+        let (control, egress) = (self.is_control(datagram.to), self.is_egress(datagram.to));
+        let reads = !self.stopped && self.alive.as_ref().is_some_and(|a| a.reads || control);
         let Some(alive) = self.alive.as_mut().filter(|_| reads) else {
             if self.waiting.len() < SOCKET_HOLDS {
                 self.waiting.push(datagram.clone());
             }
             return Vec::new();
         };
-        if datagram.to == self.control {
+        if control {
             let Some(core) = &mut alive.core else { return Vec::new() };
             let mut effects = Vec::new();
-            core.handle(now, Input::Datagram { from: datagram.from, bytes: &datagram.bytes }, &mut effects);
+            let epoch = alive.table.epoch();
+            let Some(bytes) = Tampering { plant: self.plant, keys: &self.keys, nonce: self.nonce, epoch }
+                .of(&datagram.bytes, &mut self.boots)
+            else {
+                return Vec::new();
+            };
+            core.handle(now, Input::Datagram { from: datagram.from, bytes: &bytes }, &mut effects);
             return self.carry_out(now, effects);
         }
-        let out = if datagram.to == self.egress {
-            outward(alive, datagram)
-        } else {
-            inward(alive, datagram, self.vip, self.egress)
-        };
-        out.into_iter().collect()
+        if egress {
+            return outward(alive, datagram).into_iter().collect();
+        }
+        let lm = &self.rack.load_managers[0];
+        let from = |plane| SocketAddr::new(lm.planes.address(plane).unwrap_or(lm.planes.a), lm.egress_port);
+        inward(alive, datagram, self.vip, from).into_iter().collect()
     }
 
     fn carry_out(&mut self, now: Time, effects: Vec<Effect>) -> Vec<LmOut> {
         let mut out = Vec::new();
-        let Some(alive) = &mut self.alive else { return out };
         let mut opened = false;
         for effect in effects {
             match effect {
                 Effect::Publish(table) => {
+                    let Some(alive) = &mut self.alive else { continue };
                     opened |= !alive.reads;
                     alive.reads = true;
                     alive.table = table;
                 }
-                Effect::Send { to, bytes, .. } => out.push(LmOut::Inside { from: self.control, to, bytes, sip: false }),
+                Effect::Send { plane, to, bytes } => {
+                    if let (Some(_), Ok(Message::Beacon(beacon))) =
+                        (self.plant, frame::decode(&bytes, &self.keys.plane))
+                    {
+                        self.nonce = beacon.nonce;
+                    }
+                    out.push(LmOut::Inside { from: self.control_address(plane), to, bytes, sip: false });
+                }
                 // What waits on the control socket while it is dead or asleep is from before.
-                Effect::DiscardQueued => self.waiting.retain(|d| d.to != self.control),
+                Effect::DiscardQueued => {
+                    let waiting = std::mem::take(&mut self.waiting);
+                    self.waiting = waiting.into_iter().filter(|d| !self.is_control(d.to)).collect();
+                }
                 Effect::Happened(_) => {}
             }
         }
         if opened {
             for datagram in std::mem::take(&mut self.waiting) {
-                if datagram.to != self.control {
+                if !self.is_control(datagram.to) {
                     out.extend(self.receive(now, &datagram));
                 }
             }
@@ -182,18 +270,51 @@ impl LoadManagerHost {
     }
 }
 
+/// Bugs planted in what the load manager's core hears; without one, everything passes as it is.
+struct Tampering<'a> {
+    plant: Option<Plant>,
+    keys: &'a Keys,
+    /// Of the newest beacon.
+    nonce: u64,
+    epoch: Epoch,
+}
+
+impl Tampering<'_> {
+    /// `None`: it is not heard at all.
+    fn of(&self, bytes: &Bytes, boots: &mut BTreeMap<NodeId, BootId>) -> Option<Bytes> {
+        let Some(plant) = self.plant else { return Some(bytes.clone()) };
+        if !heartbeat::is_heartbeat(bytes) {
+            let report = matches!(frame::decode(bytes, &self.keys.plane), Ok(Message::Report(_)));
+            return (plant != Plant::LearnsNothing || !report).then(|| bytes.clone());
+        }
+        let mut beat = heartbeat::decode(bytes, &self.keys.plane, false).ok()?;
+        let (node, v2) = (beat.node, beat.v2.as_mut()?);
+        match plant {
+            Plant::ReturnOutsideAnEpoch => v2.epoch = v2.epoch.max(self.epoch),
+            Plant::AnyNonce => v2.beacon_nonce = self.nonce,
+            Plant::NewBootIsNoDeath => {
+                let first = *boots.entry(node).or_insert(v2.boot);
+                v2.sequence += (v2.boot.0 - first.0) << 32;
+                v2.boot = first;
+            }
+            _ => return Some(bytes.clone()),
+        }
+        Some(heartbeat::encode(&beat, &self.keys.plane).into())
+    }
+}
+
 /// From outside to a node.
-fn inward(alive: &Alive, datagram: &Datagram, vip: SocketAddr, inside: SocketAddr) -> Option<LmOut> {
+fn inward(alive: &Alive, datagram: &Datagram, vip: SocketAddr, inside: impl Fn(Plane) -> SocketAddr) -> Option<LmOut> {
     let mut scratch = Scratch::default();
     match ingress(&alive.gate, &alive.table, &datagram.bytes, datagram.from, ListenerId(0), &mut scratch) {
-        Verdict::ToNode { to, .. } => {
+        Verdict::ToNode { plane, to, .. } => {
             let bytes = [scratch.written(), &datagram.bytes].concat().into();
-            Some(LmOut::Inside { from: inside, to, bytes, sip: true })
+            Some(LmOut::Inside { from: inside(plane), to, bytes, sip: true })
         }
         Verdict::Reply => {
             Some(LmOut::Outside { from: vip, to: datagram.from, bytes: Bytes::copy_from_slice(scratch.written()) })
         }
-        Verdict::Unavailable => {
+        Verdict::Unavailable | Verdict::Full => {
             let bytes = unavailable(&alive.gate, &datagram.bytes, datagram.from)?;
             Some(LmOut::Outside { from: vip, to: datagram.from, bytes })
         }

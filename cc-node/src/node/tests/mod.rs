@@ -25,7 +25,7 @@ use common::config::Rack;
 use common::ids::{BootId, Epoch, Level, ListenerId, NodeId};
 use common::keys::{Keys, RackKey};
 use common::location::{Aor, Binding, Bindings, LogTime, Subscriber};
-use common::placement::Placement;
+use common::placement::Placements;
 use common::time::Duration;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -54,7 +54,7 @@ one_machine: { nodes: 1 }
 pub struct FakeView {
     bindings: BTreeMap<Aor, Arc<Bindings>>,
     subscribers: BTreeMap<Aor, Arc<Subscriber>>,
-    placement: Placement,
+    placements: Placements,
 }
 
 impl View for FakeView {
@@ -70,8 +70,8 @@ impl View for FakeView {
         LogTime(now.millis())
     }
 
-    fn placement(&self) -> &Placement {
-        &self.placement
+    fn placements(&self) -> &Placements {
+        &self.placements
     }
 }
 
@@ -148,7 +148,7 @@ fn bench_of(rack: &str) -> Bench {
     let rack = Rack::from_yaml("test.yaml", rack).unwrap().expand();
     let keys = Keys::derive(&RackKey([5; 32]));
     let setup = NodeSetup { id: NodeId(1), boot: BootId(1), worker: 0, rack: Arc::new(rack), keys: Arc::new(keys) };
-    let view = FakeView { bindings: BTreeMap::new(), subscribers: BTreeMap::new(), placement: Placement::empty() };
+    let view = FakeView { bindings: BTreeMap::new(), subscribers: BTreeMap::new(), placements: Placements::none() };
     let mut bench = Bench {
         node: Node::new(setup),
         view,
@@ -273,7 +273,7 @@ impl Bench {
                     assert!(self.lossy || matches!(self.records.last().unwrap().what, What::Ended { .. }));
                     self.cdrs.push(*cdr);
                 }
-                ask @ (Effect::Location { .. } | Effect::Dns { .. }) => self.asks.push(ask),
+                ask @ (Effect::Location { .. } | Effect::Dns { .. } | Effect::Inside { .. }) => self.asks.push(ask),
             }
         }
         said

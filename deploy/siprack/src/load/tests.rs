@@ -10,7 +10,7 @@ use common::config::Rack;
 use common::ids::{BootId, Epoch, Level, ListenerId, NodeId};
 use common::keys::{Keys, RackKey};
 use common::location::{Aor, Binding, Bindings, LogTime, Subscriber};
-use common::placement::Placement;
+use common::placement::Placements;
 use common::time::{Duration, Time, WallMillis};
 use common::wire::proxy::ProxyHeader;
 use std::collections::VecDeque;
@@ -26,7 +26,7 @@ fn address(text: &str) -> SocketAddr {
 }
 
 /// Everybody is at the callee's address.
-struct Everybody(Placement);
+struct Everybody(Placements);
 
 impl View for Everybody {
     fn bindings(&self, aor: &Aor) -> Option<Arc<Bindings>> {
@@ -54,7 +54,7 @@ impl View for Everybody {
         LogTime(now.millis())
     }
 
-    fn placement(&self) -> &Placement {
+    fn placements(&self) -> &Placements {
         &self.0
     }
 }
@@ -105,7 +105,7 @@ fn world(auth: &str, lose: u64, plan: Plan) -> World {
     World {
         engine: Engine::new(plan),
         node: Node::new(setup),
-        view: Everybody(Placement::empty()),
+        view: Everybody(Placements::none()),
         air: Air { lose, ..Air::default() },
         now: Time(1_000_000),
         said: Vec::new(),

@@ -1,5 +1,5 @@
 //! Who may hand a worker a message: the load managers and nodes of the rack file, from their plane addresses, with a PROXY
-//! header under the plane key's MAC. Called by `io::worker` for every datagram; a trunk's address in a forged header would
+//! header under the plane key's MAC. Called for every datagram that reaches a worker; a trunk's address in a forged header would
 //! be free calls, so nothing passes by address alone.
 
 use common::config::{Planes, Rack};
@@ -35,15 +35,15 @@ impl Doorman {
             return Err(Refused::Sender);
         }
         let (header, offset) = ProxyHeader::read(datagram, &keys.plane, call_id).map_err(|_| Refused::Header)?;
-        let member = match header.sender {
-            NodeId(0) => self.load_managers.contains(&from.ip()),
-            node => self.nodes.iter().any(|(id, planes)| *id == node && planes.iter().any(|(_, ip)| ip == from.ip())),
+        let is_node =
+            |node| self.nodes.iter().any(|(id, planes)| *id == node && planes.iter().any(|(_, ip)| ip == from.ip()));
+        let may = match (header.direction, header.sender) {
+            (Direction::Ingress, NodeId(0)) => self.load_managers.contains(&from.ip()),
+            (Direction::Inside, node) => is_node(node),
+            // What goes outwards is for the load manager.
+            (Direction::Ingress | Direction::Egress, _) => false,
         };
-        // What goes outwards is for the load manager.
-        if !member || header.direction == Direction::Egress {
-            return Err(Refused::Sender);
-        }
-        Ok((header, offset))
+        if may { Ok((header, offset)) } else { Err(Refused::Sender) }
     }
 
     fn is_inside(&self, ip: IpAddr) -> bool {
@@ -95,6 +95,7 @@ mod tests {
         assert_eq!(enter(&good, "192.0.2.1:15010".parse().unwrap()), Err(Refused::Sender), "not from a plane");
         assert_eq!(enter(&datagram(&keys, 9, Direction::Inside), inside), Err(Refused::Sender), "no such node");
         assert_eq!(enter(&datagram(&keys, 2, Direction::Egress), inside), Err(Refused::Sender), "not for a node");
+        assert_eq!(enter(&datagram(&keys, 2, Direction::Ingress), inside), Err(Refused::Sender), "no load manager");
         assert_eq!(enter(&datagram(&foreign, 0, Direction::Ingress), inside), Err(Refused::Header), "another key");
         assert_eq!(enter(MESSAGE, inside), Err(Refused::Header));
         let moved = [&good[..good.len() - MESSAGE.len()], &MESSAGE.to_vec()[..]].concat();

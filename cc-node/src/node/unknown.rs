@@ -1,0 +1,261 @@
+//! INVITE, CANCEL, ACK and responses to INVITEs that this node does not know, while another may: after a change of the
+//! placement a call stays with its holder, and what belongs to it may come here. Then the others are asked first, and
+//! whoever holds it takes the message. The other side of that, too: what this node is asked.
+
+use super::Engine;
+use super::request::Asked;
+use crate::ownership::inquiries::{About, Asker, Held};
+use crate::problems::Blind;
+use crate::stats::DropReason;
+use crate::transaction::{ClientKey, ServerKey};
+use crate::turn::Turn;
+use bytes::Bytes;
+use common::call_hash::CallHash;
+use common::flow::Flow;
+use common::ids::NodeId;
+use common::placement::{Placement, Way};
+use common::sip::{MethodKind, SipMessage};
+use common::token;
+use common::wire::proxy::{Direction, Inquiry, ProxyHeader};
+use smallvec::SmallVec;
+
+impl Engine {
+    pub(super) fn asker(&self, turn: &Turn<'_>) -> Asker {
+        Asker { node: self.station.id, boot: self.station.boot, epoch: turn.view.placements().current.epoch() }
+    }
+
+    /// Takes the request, unless another node may hold what it belongs to: then that is asked.
+    pub(super) fn known_or_asked_about(&mut self, turn: &mut Turn<'_>, asked: Asked) {
+        let may_be_asked = matches!(asked.method, MethodKind::Invite | MethodKind::Cancel | MethodKind::Ack);
+        if !may_be_asked || self.is_settled(turn, &asked.header, &asked.request) {
+            return self.take(turn, asked);
+        }
+        let transaction = transaction(self, &asked);
+        if self.proxy.table.find_server(transaction).is_some() {
+            return self.take(turn, asked);
+        }
+        let opens = match asked.method {
+            // Its To tag says nothing of its INVITE's.
+            MethodKind::Ack => None,
+            _ => Some(asked.request.to_tag().is_none()),
+        };
+        let late = asked.method != MethodKind::Invite;
+        let others = self.others(turn, &asked.request, transaction.number(), opens, late);
+        if others.is_empty() {
+            return self.take(turn, asked);
+        }
+        let about = About { transaction: transaction.number(), method: asked.method, status: 0 };
+        self.ask(turn, about, asked.header, &asked.request, &others);
+    }
+
+    /// The same for a response.
+    pub(super) fn response_known_or_asked_about(
+        &mut self,
+        turn: &mut Turn<'_>,
+        header: ProxyHeader,
+        response: SipMessage,
+    ) {
+        let method = response.method().kind();
+        if method == MethodKind::Invite
+            && !self.is_settled(turn, &header, &response)
+            && let Some(key) = self.client_key(&response)
+            && self.proxy.table.find_client(key).is_none()
+        {
+            let others = self.others(turn, &response, key.number(), Some(true), true);
+            if !others.is_empty() {
+                let about = About { transaction: key.number(), method, status: response.status() };
+                return self.ask(turn, about, header, &response, &others);
+            }
+        }
+        self.take_response(turn, &header, response);
+    }
+
+    /// Nearly always: it came under the placement that we know, which has stood for long, and to its taker.
+    fn is_settled(&self, turn: &Turn<'_>, header: &ProxyHeader, message: &SipMessage) -> bool {
+        let placements = turn.view.placements();
+        if !placements.former.is_empty() || header.epoch != placements.current.epoch() || self.inquiries.has_left() {
+            return false;
+        }
+        let hash = self.station.call_hash(message.call_id());
+        let ours = |opens| placements.current.taker(hash.slot(), opens) == Some(self.station.id);
+        let is_invite = || message.is_request() && message.method().kind() == MethodKind::Invite;
+        let no_strays = || placements.holders.is_empty() || is_invite();
+        ours(true) && ours(false) && !is_diverted(turn, hash) && no_strays()
+    }
+
+    fn take_response(&mut self, turn: &mut Turn<'_>, header: &ProxyHeader, response: SipMessage) {
+        let source = Flow { listener: header.listener, remote: header.source };
+        let (call_id, before) = (response.bytes().clone(), turn.stats.responses_by_token);
+        self.proxy.response(turn, &self.station, &source, response);
+        if turn.stats.responses_by_token > before {
+            self.blindly(turn, Blind::Response, common::sip::call_id(&call_id).unwrap_or_default());
+        }
+    }
+
+    fn client_key(&self, response: &SipMessage) -> Option<ClientKey> {
+        let via = response.top_via().ok().filter(|via| self.station.vip.names_via(via))?;
+        ClientKey::of(&self.station.keys.branch, &via, &response.method())
+    }
+
+    fn ask(&mut self, turn: &mut Turn<'_>, about: About, header: ProxyHeader, message: &SipMessage, others: &[NodeId]) {
+        let held = Held { about, header, message: message.bytes().clone(), silent: false };
+        let us = self.asker(turn);
+        if let Some(held) = self.inquiries.ask(turn.now, us, held, others, turn.out) {
+            self.resume(turn, held);
+        }
+    }
+
+    /// Who may hold the transaction of this message, which we do not know.
+    fn others(
+        &mut self,
+        turn: &Turn<'_>,
+        message: &SipMessage,
+        transaction: u128,
+        opens: Option<bool>,
+        late: bool,
+    ) -> SmallVec<[NodeId; 4]> {
+        let placements = turn.view.placements();
+        let hash = self.station.call_hash(message.call_id());
+        // What is not ours by the placement was diverted, and may have been to others before.
+        let ours = |opens| placements.current.taker(hash.slot(), opens) == Some(self.station.id);
+        let elsewhere = opens == Some(true) && !ours(true);
+        let diverted = message.is_request() && (elsewhere || is_diverted(turn, hash));
+        let way = Way {
+            slot: hash.slot(),
+            token: self.token_of(message),
+            opens,
+            diverted,
+            late,
+            response: !message.is_request(),
+        };
+        let mut others = placements.may_hold(self.station.id, way);
+        let left_to = self.inquiries.left_to(turn.now, transaction);
+        let lives = |node: &NodeId| placements.current.live(*node).is_some();
+        if let Some(node) = left_to.filter(|node| !others.contains(node)).filter(lives) {
+            others.push(node);
+        }
+        others
+    }
+
+    /// The node that the load manager reads from this request.
+    fn token_of(&self, request: &SipMessage) -> Option<NodeId> {
+        match common::sip::scan(request.bytes(), &self.station.vip) {
+            common::sip::Scan::Sip(scanned) => token::route(&self.station.keys.token, scanned.token?, scanned.call_id),
+            _ => None,
+        }
+    }
+
+    /// Nobody else holds it, or nobody says so.
+    fn resume(&mut self, turn: &mut Turn<'_>, held: Held) {
+        let Held { about, header, message, silent } = held;
+        if silent && about.method == MethodKind::Ack {
+            return turn.stats.drop(DropReason::AckUnanswered);
+        }
+        if silent {
+            self.blindly(turn, Blind::Unanswered, common::sip::call_id(&message).unwrap_or_default());
+        }
+        let Ok(message) = SipMessage::parse(message, &self.station.limits) else { return };
+        if !message.is_request() {
+            return self.take_response(turn, &header, message);
+        }
+        if let Some(asked) = self.asked(message, header) {
+            self.take(turn, asked);
+        }
+    }
+
+    /// Something from another node.
+    pub(super) fn inside(&mut self, turn: &mut Turn<'_>, header: ProxyHeader, message: Bytes) {
+        let (from, us) = (header.sender, self.station.id);
+        if header.visited.contains(&us) || from == us {
+            return turn.stats.drop(DropReason::Inside);
+        }
+        match header.inquiry {
+            Some((Inquiry::Yours, _)) => self.is_it_ours(turn, header, message),
+            Some((kind, number)) => {
+                // What a former incarnation said is nothing.
+                if turn.view.placements().current.live(from) != Some(header.boot) {
+                    return turn.stats.drop(DropReason::Inside);
+                }
+                if let Some(held) = self.inquiries.told(number, from, kind == Inquiry::Mine) {
+                    self.resume(turn, held);
+                }
+            }
+            None => turn.stats.drop(DropReason::Inside),
+        }
+    }
+
+    /// `yours?`: what we hold we take, and say so.
+    fn is_it_ours(&mut self, turn: &mut Turn<'_>, question: ProxyHeader, message: Bytes) {
+        let header = ProxyHeader { direction: Direction::Ingress, inquiry: None, ..question.clone() };
+        let message = SipMessage::parse(message, &self.station.limits).ok().filter(|m| m.validate().is_ok());
+        let Some(message) = message else { return turn.stats.drop(DropReason::Malformed) };
+        let call_id = Bytes::copy_from_slice(message.call_id());
+        if !message.is_request() {
+            let key = self.client_key(&message);
+            let held = key.is_some_and(|key| self.proxy.table.find_client(key).is_some());
+            self.answer(turn, &question, held, key.map(ClientKey::number), &call_id);
+            if held {
+                self.take_response(turn, &header, message);
+            }
+            return;
+        }
+        let Some(asked) = self.asked(message, header) else { return turn.stats.drop(DropReason::Malformed) };
+        let transaction = transaction(self, &asked);
+        let held = self.proxy.table.find_server(transaction).is_some();
+        self.answer(turn, &question, held, Some(transaction.number()), &call_id);
+        if held {
+            self.take(turn, asked);
+        }
+    }
+
+    fn answer(
+        &mut self,
+        turn: &mut Turn<'_>,
+        question: &ProxyHeader,
+        held: bool,
+        transaction: Option<u128>,
+        call_id: &[u8],
+    ) {
+        let us = self.asker(turn);
+        let mut asked = |transaction| self.inquiries.asked(turn.now, us.node, question.sender, transaction);
+        let mine = held || transaction.is_some_and(&mut asked);
+        us.answer(question, mine, call_id, turn.out);
+    }
+
+    /// Another placement stands.
+    pub(super) fn placed(&mut self, turn: &mut Turn<'_>) {
+        let placements = turn.view.placements();
+        let (current, station) = (&placements.current, &self.station);
+        let has_us = |placement: &Placement| placement.live(station.id) == Some(station.boot);
+        let member = has_us(current);
+        // Two epochs may pass between two looks: one without us, and one with us again.
+        let between = placements.former.iter().any(|then| then.epoch() > self.seen && !has_us(then));
+        let moved = self.seen != current.epoch();
+        self.seen = current.epoch();
+        if self.member && (!member || between) {
+            self.proxy.forget_pending(turn);
+            self.asks.forget_all();
+            self.inquiries.clear();
+        }
+        self.member = member;
+        if moved {
+            self.proxy.placed(turn, &self.station);
+        }
+        for held in self.inquiries.placed(|node| current.live(node).is_some()) {
+            self.resume(turn, held);
+        }
+    }
+}
+
+/// This node has lately refused a share of the new calls in which this one is.
+fn is_diverted(turn: &Turn<'_>, hash: CallHash) -> bool {
+    let least = turn.view.least_admitted();
+    least < u16::MAX && hash.admission() >= least
+}
+
+/// The key of the transaction that this request belongs to: of a CANCEL, the INVITE's.
+fn transaction(engine: &Engine, asked: &Asked) -> ServerKey {
+    let of_invite = || ServerKey::cancelled_by(&engine.station.keys.branch, &asked.request);
+    let cancelled = (asked.method == MethodKind::Cancel).then(of_invite).flatten();
+    cancelled.unwrap_or(asked.key)
+}

@@ -1,0 +1,48 @@
+//! What a change of the placement means for what is being forwarded here: calls stay with their holder, so most of it goes
+//! on; but an incarnation that was removed forgets what others may have taken up since.
+
+use super::engine::Proxy;
+use crate::station::Station;
+use crate::transaction::Owner;
+use crate::turn::Turn;
+use common::ids::Epoch;
+
+impl Proxy {
+    /// Ends everything that is pending, without a word: this node was removed from the placement, and its slots are
+    /// somebody else's. Answered calls are kept, for their end is told by requests that any node may forward.
+    pub fn forget_pending(&mut self, turn: &mut Turn<'_>) {
+        let owners: Vec<u64> = self.contexts.keys().copied().collect();
+        for owner in owners {
+            let Some(mut context) = self.contexts.remove(&owner) else { continue };
+            self.stop_searching(&mut context);
+            self.stop_timers(&mut context);
+        }
+        turn.stats.forgotten += self.table.len() as u64;
+        self.table.clear();
+        self.strays.clear();
+        turn.stats.calls_failed += self.calls.forget_unanswered() as u64;
+    }
+
+    /// Another placement stands: notes which INVITEs are held in slots that this node would not be given any more.
+    pub fn placed(&mut self, turn: &Turn<'_>, station: &Station) {
+        let current = &turn.view.placements().current;
+        let is_stray = |call_id: &[u8]| current.taker(station.call_hash(call_id).slot(), true) != Some(station.id);
+        let pending = self.contexts.iter().filter(|(_, context)| context.is_invite() && !context.final_sent);
+        let strays = pending.filter(|(_, context)| is_stray(context.original.request.call_id()));
+        self.strays = strays.map(|(owner, _)| Owner(*owner)).collect();
+    }
+
+    /// An INVITE begins here; one that was diverted to us is a stray from the first.
+    pub(super) fn note_stray(&mut self, turn: &Turn<'_>, station: &Station, owner: Owner, call_id: &[u8]) {
+        let current = &turn.view.placements().current;
+        if current.epoch() > Epoch(0) && current.taker(station.call_hash(call_id).slot(), true) != Some(station.id) {
+            self.strays.push(owner);
+        }
+    }
+
+    /// How many of them are still pending.
+    pub fn count_strays(&mut self) -> usize {
+        self.strays.retain(|owner| self.contexts.get(&owner.0).is_some_and(|context| !context.final_sent));
+        self.strays.len()
+    }
+}

@@ -1,0 +1,25 @@
+//! Who holds a call, whatever happens to the nodes: four of them on two planes. What goes over the planes is checked in
+//! each of these, as in every ladder whose nodes beat (`checkers::planes`).
+
+mod changes;
+mod chaos;
+
+use crate::must;
+use simulated_rack::simulation::Simulation;
+
+const FOUR: &str = include_str!("../../rack/four.yaml");
+
+/// The load manager counts on everybody that runs and is not drained, and all stand under its epoch.
+fn is_settled(s: &Simulation) -> bool {
+    let Some(placement) = s.lm().placement() else { return false };
+    s.nodes().iter().all(|node| {
+        let placed = placement.live(node.id());
+        let counted = placed.is_some() && placed == node.boot();
+        counted && node.epoch() == Some(placement.epoch())
+    })
+}
+
+fn settles(s: &mut Simulation) -> Result<(), String> {
+    // Who went down too often is held down for a minute at most.
+    must(s, 75, "the placement settles", is_settled)
+}

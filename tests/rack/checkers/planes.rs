@@ -1,0 +1,127 @@
+//! What must be true of what goes over the planes, whatever dies, is stopped or cut off. Looks at datagrams, and at which
+//! processes run; not at what anybody counts or logs. Holds in every simulation in which heartbeats beat.
+//!
+//! - Leases (`leases`): nobody sends towards the outside without one.
+//! - I5 (`down`): no SIP message to a node more than 200 ms after it was marked down.
+//! - I6 (`holders`): one holder a call; who holds one that lives keeps it.
+//! - no slot is without an owner for more than 450 ms while the load manager judges (`owners`).
+//! - no message is passed to a node that has seen it.
+
+use super::down::Down;
+use super::holders::Holders;
+use super::leases::Leases;
+use super::owners::Owners;
+use crate::network::Datagram;
+use crate::site::Site;
+use common::ids::{BootId, NodeId};
+use common::sip::call_id;
+use common::time::Time;
+use common::wire::frame::{self, Message};
+use common::wire::proxy::ProxyHeader;
+use std::collections::BTreeMap;
+
+#[derive(Default)]
+pub struct Planes {
+    leases: Leases,
+    down: Down,
+    holders: Holders,
+    owners: Owners,
+    live: Live,
+    violation: Option<Violation>,
+}
+
+/// What was not as it must be, and in which call.
+pub struct Violation {
+    pub what: String,
+    pub call_id: Option<String>,
+}
+
+/// Whom the load manager holds live, as its beacons say.
+#[derive(Default)]
+pub struct Live {
+    pub nodes: BTreeMap<NodeId, BootId>,
+    /// When each incarnation that was live was removed last.
+    pub removed: BTreeMap<(NodeId, BootId), Time>,
+    epoch: u64,
+}
+
+impl Live {
+    fn beacon(&mut self, now: Time, bytes: &[u8], site: &Site) {
+        let Ok(Message::Beacon(beacon)) = frame::decode(bytes, &site.keys.plane) else { return };
+        if beacon.learning || beacon.epoch.0 <= self.epoch {
+            return;
+        }
+        self.epoch = beacon.epoch.0;
+        let live: BTreeMap<NodeId, BootId> = beacon.inputs.live().collect();
+        for (node, boot) in &self.nodes {
+            if live.get(node) != Some(boot) {
+                self.removed.insert((*node, *boot), now);
+            }
+        }
+        self.nodes = live;
+    }
+}
+
+impl Planes {
+    /// A datagram leaves a host.
+    pub fn sent(&mut self, site: &Site, now: Time, datagram: &Datagram) {
+        if site.lm.is_control(datagram.from) {
+            self.live.beacon(now, &datagram.bytes, site);
+        }
+        let header = inside(site, datagram);
+        let mut found = self.leases.sent(site, now, datagram);
+        if let Some((header, _)) = &header {
+            let to = site.nodes.iter().find(|node| node.owns(datagram.to)).map(|node| node.id());
+            let seen = to.filter(|to| header.visited.contains(to));
+            found = found.and(seen.map_or(Ok(()), |to| Err(format!("a message was passed to node {to} again"))));
+            found = found.and(to.map_or(Ok(()), |to| self.down.sent(&self.live, now, to)));
+        }
+        self.note(found, header.and_then(|(_, start)| call_id(&datagram.bytes[start..])));
+    }
+
+    /// A datagram reaches a host.
+    pub fn heard(&mut self, site: &Site, datagram: &Datagram) {
+        self.leases.heard(site, datagram);
+    }
+
+    /// The load manager has let this datagram of a node out.
+    pub fn left(&mut self, site: &Site, now: Time, datagram: &Datagram) {
+        let Some(header) = inside(site, datagram) else { return };
+        let message = &datagram.bytes[header.1..];
+        let found = self.holders.left(&self.live, now, &header.0, message);
+        self.note(found, call_id(message));
+    }
+
+    /// Time has passed.
+    pub fn look(&mut self, site: &Site, now: Time) {
+        let found = self.owners.look(site, &self.leases, now);
+        self.note(found, None);
+    }
+
+    fn note(&mut self, found: Result<(), String>, call_id: Option<&[u8]>) {
+        if let (Err(what), None) = (found, &self.violation) {
+            let call_id = call_id.map(|id| String::from_utf8_lossy(id).into_owned());
+            self.violation = Some(Violation { what, call_id });
+        }
+    }
+
+    /// Whether an incarnation that held anything of this call was removed since: then it may be lost.
+    pub fn is_orphaned(&self, call_id: &str) -> bool {
+        self.holders.is_orphaned(&self.live, call_id)
+    }
+
+    /// The first thing that was not as it must be.
+    pub fn take_violation(&mut self) -> Option<Violation> {
+        self.violation.take()
+    }
+}
+
+/// The header of a SIP message on the planes, and where the message begins.
+fn read(site: &Site, datagram: &Datagram) -> Option<(ProxyHeader, usize)> {
+    ProxyHeader::read(&datagram.bytes, &site.keys.plane, call_id).ok()
+}
+
+fn inside(site: &Site, datagram: &Datagram) -> Option<(ProxyHeader, usize)> {
+    let carries_sip = datagram.bytes.starts_with(b"\r\n\r\n\0\r\nQUIT\n");
+    carries_sip.then(|| read(site, datagram)).flatten()
+}

@@ -1,0 +1,179 @@
+//! What may happen to the hosts of the first rack: they start, die, are stopped and go on, are cut off, are drained.
+
+use crate::hosts::location::StreamEvent;
+use crate::network::Cut;
+use crate::plants::Plant;
+use crate::simulation::Simulation;
+use crate::site::from_lm;
+use common::ids::Plane;
+
+impl Simulation {
+    pub fn start_node(&mut self, n: usize) {
+        let (boot, now) = (self.boot(), self.now);
+        self.sites[0].nodes[n].start(now, boot);
+        self.note(format!("node {} starts", self.nodes()[n].id()));
+    }
+
+    /// kill -9; the agent, if it is there, says `stopped` at once.
+    pub fn kill_node(&mut self, n: usize, agent: bool) {
+        let site = &mut self.sites[0];
+        let id = site.nodes[n].id();
+        let boot = site.nodes[n].boot();
+        site.nodes[n].kill();
+        site.dns.forget(id);
+        site.location.disconnect(id);
+        self.note(format!("node {id} is killed"));
+        if let (true, Some(boot)) = (agent, boot) {
+            let out = self.sites[0].lm.stopped(self.now, id, boot);
+            self.carry_out(from_lm(out));
+        }
+    }
+
+    /// SIGSTOP.
+    pub fn stop_node(&mut self, n: usize) {
+        self.sites[0].nodes[n].stop();
+        self.note(format!("node {} is stopped", self.nodes()[n].id()));
+    }
+
+    /// SIGCONT.
+    pub fn resume_node(&mut self, n: usize) {
+        self.note(format!("node {} goes on", self.nodes()[n].id()));
+        let (now, wall) = (self.now, self.wall());
+        let out = self.sites[0].resume(now, wall, n);
+        self.carry_out(out);
+    }
+
+    pub fn start_lm(&mut self) {
+        let (boot, now, nonce) = (self.boot(), self.now, self.chance.number());
+        self.sites[0].lm.start(now, boot, nonce);
+        self.note("the load manager starts".to_string());
+    }
+
+    pub fn kill_lm(&mut self) {
+        self.sites[0].lm.kill();
+        self.note("the load manager is killed".to_string());
+    }
+
+    pub fn start_location(&mut self) {
+        let (now, wall) = (self.now, self.wall());
+        self.sites[0].location.start(now, wall);
+        self.note("the location server starts".to_string());
+    }
+
+    pub fn kill_location(&mut self) {
+        let (now, wall) = (self.now, self.wall());
+        let nodes = self.sites[0].location.kill();
+        self.note("the location server is killed".to_string());
+        for node in nodes {
+            let out = self.sites[0].stream(now, wall, node, StreamEvent::Broken);
+            self.carry_out(out);
+        }
+    }
+
+    /// Its worker stands still; its heart beats.
+    pub fn stick_node(&mut self, n: usize) {
+        self.sites[0].nodes[n].stick();
+        self.note(format!("the worker of node {} stands still", self.nodes()[n].id()));
+    }
+
+    pub fn unstick_node(&mut self, n: usize) {
+        self.note(format!("the worker of node {} goes on", self.nodes()[n].id()));
+        let (now, wall) = (self.now, self.wall());
+        let out = self.sites[0].unstick(now, wall, n);
+        self.carry_out(out);
+    }
+
+    /// A bug in every host of the first rack.
+    pub fn plant(&mut self, plant: Option<Plant>) {
+        self.sites[0].nodes.iter_mut().for_each(|node| node.plant(plant));
+        self.sites[0].lm.plant(plant);
+    }
+
+    /// SIGSTOP.
+    pub fn stop_lm(&mut self) {
+        self.sites[0].lm.stop();
+        self.note("the load manager is stopped".to_string());
+    }
+
+    /// SIGCONT.
+    pub fn resume_lm(&mut self) {
+        self.note("the load manager goes on".to_string());
+        let now = self.now;
+        let out = self.sites[0].lm.resume(now);
+        self.carry_out(from_lm(out));
+    }
+
+    /// The operator's word to a node.
+    pub fn drain_node(&mut self, n: usize, draining: bool) {
+        self.sites[0].nodes[n].drain(draining);
+        let what = if draining { "is to be drained" } else { "takes new calls again" };
+        self.note(format!("node {} {what}", self.nodes()[n].id()));
+    }
+
+    /// As if a node's workers could take only this share of the new calls.
+    pub fn admit(&mut self, n: usize, admit: u16) {
+        self.sites[0].nodes[n].admit(admit);
+    }
+
+    /// Nothing reaches this node (`inwards`) or nothing that it sends arrives, on any plane.
+    pub fn cut_node(&mut self, n: usize, inwards: bool, outwards: bool) {
+        for cut in self.cuts_of(n, inwards, outwards) {
+            self.network.cut(cut);
+        }
+        self.note(format!("node {} is cut off (inwards {inwards}, outwards {outwards})", self.nodes()[n].id()));
+    }
+
+    pub fn mend_node(&mut self, n: usize) {
+        for cut in self.cuts_of(n, true, true) {
+            self.network.mend(cut);
+        }
+        self.note(format!("node {} is reached again", self.nodes()[n].id()));
+    }
+
+    fn cuts_of(&self, n: usize, inwards: bool, outwards: bool) -> Vec<Cut> {
+        let of = |ip| {
+            let to = inwards.then_some(Cut { from: None, to: Some(ip) });
+            to.into_iter().chain(outwards.then_some(Cut { from: Some(ip), to: None }))
+        };
+        self.nodes()[n].addresses().flat_map(of).collect()
+    }
+
+    /// These two nodes do not reach each other, or do again.
+    pub fn part(&mut self, n: usize, m: usize, parted: bool) {
+        let pairs = |s: &Simulation| {
+            let each = |a: usize, b: usize| {
+                let to: Vec<_> = s.nodes()[b].addresses().collect();
+                let from = s.nodes()[a].addresses().collect::<Vec<_>>();
+                from.into_iter().flat_map(move |f| to.clone().into_iter().map(move |t| (f, t))).collect::<Vec<_>>()
+            };
+            each(n, m).into_iter().chain(each(m, n)).collect::<Vec<_>>()
+        };
+        for (from, to) in pairs(self) {
+            let cut = Cut { from: Some(from), to: Some(to) };
+            if parted { self.network.cut(cut) } else { self.network.mend(cut) }
+        }
+    }
+
+    /// Another weight for a node in the rack file, which the load manager reads at its next start.
+    pub fn reweigh(&mut self, n: usize, weight: u16) {
+        let id = self.nodes()[n].id();
+        self.sites[0].lm.reweigh(id, weight);
+        self.note(format!("node {id} is to weigh {weight}"));
+    }
+
+    /// A switch is dead, or works again.
+    pub fn plane(&mut self, plane: Plane, works: bool) {
+        let of_lm = self.lm().planes().filter(|(p, _)| *p == plane).map(|(_, ip)| ip);
+        for ip in of_lm.collect::<Vec<_>>() {
+            for cut in [Cut { from: Some(ip), to: None }, Cut { from: None, to: Some(ip) }] {
+                if works { self.network.mend(cut) } else { self.network.cut(cut) }
+            }
+        }
+        let between = self.nodes().iter().map(|node| node.sip_address(plane).ip());
+        for ip in between.collect::<Vec<_>>() {
+            let cut = Cut { from: Some(ip), to: None };
+            if works { self.network.mend(cut) } else { self.network.cut(cut) }
+        }
+        self.note(format!("plane {plane:?} {}", if works { "works" } else { "is dead" }));
+    }
+}

@@ -1,0 +1,572 @@
+//! A simulated call-control node: all of its pure cores, wired as its `io` wires them. A restart makes new ones: nothing
+//! but the configuration survives, and that an operator wants it drained.
+
+mod planted;
+mod ways;
+
+use crate::hosts::location::{LocationHost, StreamEvent};
+use crate::network::Datagram;
+use crate::plants::Plant;
+use bytes::Bytes;
+use cc_node::dns::{DnsAnswer, DnsAsk, Question};
+use cc_node::doorman::Doorman;
+use cc_node::effect::{Cdr, Effect, Input};
+use cc_node::heartbeat::{Facts, Heart, HeartSetup, on_plane};
+use cc_node::location::{Client, ClientEffect, ClientSetup, LocalView, Replica, Writer};
+use cc_node::node::Node;
+use cc_node::outbox::Outbox;
+use cc_node::ownership::Ownership;
+use cc_node::ownership::lease::{Gate, Passage};
+use cc_node::station::NodeSetup;
+use common::config::{CcNode, Rack};
+use common::ids::{BootId, Epoch, NodeId, Plane};
+use common::keys::Keys;
+use common::placement::{Placement, Placements, Placer};
+use common::time::{Duration, Time, WallMillis};
+use common::wire::frame::{self, Message};
+use common::wire::heartbeat::{self, Heartbeat};
+use planted::Planted;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use ways::{Outwards, Ways};
+
+/// How long a node waits before it opens its stream again.
+const RECONNECT_AFTER: Duration = Duration::from_millis(200);
+
+/// What leaves a node.
+pub enum Out {
+    /// A datagram for the load manager's egress port: a PROXY header and SIP for the outside.
+    Egress {
+        plane: Plane,
+        bytes: Bytes,
+    },
+    /// A datagram for the load manager's control port.
+    Control {
+        plane: Plane,
+        bytes: Bytes,
+    },
+    /// A datagram for another node's worker.
+    Inside {
+        plane: Plane,
+        to: SocketAddr,
+        bytes: Bytes,
+    },
+    Cdr(Box<Cdr>),
+    /// A question to the name server.
+    Dns {
+        ask: DnsAsk,
+        question: Question,
+    },
+}
+
+/// What reaches a process that does not run.
+enum Held {
+    Datagram(Datagram),
+    Stream(StreamEvent),
+    Dns(DnsAsk, DnsAnswer),
+}
+
+pub struct NodeHost {
+    ways: Ways,
+    placer: Placer,
+    doorman: Doorman,
+    /// What its operator wants.
+    draining: bool,
+    /// None while it is dead.
+    alive: Option<Alive>,
+    /// While it is stopped (SIGSTOP): what waits for it.
+    held: Option<Vec<Held>>,
+    /// While its worker stands still, and its heart beats: what waits for the worker.
+    stuck: Option<Vec<Datagram>>,
+    plant: Option<Plant>,
+}
+
+/// One incarnation.
+struct Alive {
+    boot: BootId,
+    node: Node,
+    outbox: Outbox,
+    /// None in a rack that stands: nobody asks who is alive.
+    membership: Option<Membership>,
+    gate: Gate,
+    /// At the last look there was no lease: timers are held.
+    shut: bool,
+    /// Datagrams that came while it might not serve, and messages that it might not send.
+    refused: u64,
+    view: LocalView,
+    client: Client,
+    reconnect_at: Option<Time>,
+}
+
+struct Membership {
+    heart: Heart,
+    ownership: Ownership,
+    /// As the worker has seen it last.
+    adopted: Arc<Placements>,
+    ticks: u64,
+    /// The share of new calls that it takes.
+    admit: u16,
+    planted: Planted,
+}
+
+impl Membership {
+    fn lease(&self) -> Time {
+        self.planted.lease(self.heart.lease())
+    }
+}
+
+impl Alive {
+    /// May it serve? The worker's round begins so; one at least with each heartbeat.
+    fn look(&mut self, now: Time) -> Passage {
+        let Some(membership) = &self.membership else { return Passage::Open };
+        let passage = self.gate.pass(now, membership.lease());
+        self.shut = passage == Passage::Shut;
+        passage
+    }
+
+    fn has_lease(&self, now: Time) -> bool {
+        self.membership.as_ref().is_none_or(|membership| now < membership.lease())
+    }
+
+    /// The heartbeat that is due. An idle worker ticks before each.
+    fn beat(&mut self, now: Time, draining: bool, stuck: bool) -> Option<Heartbeat> {
+        let membership = self.membership.as_mut().filter(|m| m.heart.next_due() <= now)?;
+        membership.ticks += u64::from(!stuck);
+        let status = self.client.status();
+        let facts = Facts {
+            level_once: self.client.was_level(),
+            draining,
+            epoch: membership.ownership.placement().epoch(),
+            history: status.history,
+            level: status.level,
+            location_sum: status.sum,
+            admit: membership.admit,
+            strays: self.node.strays() as u32,
+            ..Facts::default()
+        };
+        let beat = membership.heart.beat(now, &[membership.ticks], &facts);
+        membership.planted.beat(&beat);
+        Some(beat)
+    }
+}
+
+impl NodeHost {
+    pub fn new(rack: Arc<Rack>, keys: Arc<Keys>, placer: Placer, config: CcNode) -> NodeHost {
+        let doorman = Doorman::new(&rack);
+        NodeHost {
+            ways: Ways { rack, keys, config },
+            placer,
+            doorman,
+            draining: false,
+            alive: None,
+            held: None,
+            stuck: None,
+            plant: None,
+        }
+    }
+
+    pub fn id(&self) -> NodeId {
+        self.ways.config.id
+    }
+
+    pub fn is_up(&self) -> bool {
+        self.alive.is_some()
+    }
+
+    pub fn boot(&self) -> Option<BootId> {
+        self.alive.as_ref().map(|a| a.boot)
+    }
+
+    /// Its worker's address on a plane that it has.
+    pub fn sip_address(&self, plane: Plane) -> SocketAddr {
+        SocketAddr::new(self.address(plane), self.ways.config.sip_port)
+    }
+
+    pub fn control_address(&self, plane: Plane) -> SocketAddr {
+        SocketAddr::new(self.address(plane), self.ways.config.control_port)
+    }
+
+    fn address(&self, plane: Plane) -> IpAddr {
+        self.ways.config.planes.address(plane).unwrap_or(self.ways.config.planes.a)
+    }
+
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.ways.config.planes.iter().map(|(_, ip)| ip)
+    }
+
+    pub fn replica(&self) -> Option<&Arc<Replica>> {
+        self.alive.as_ref().map(|a| &a.view.replica)
+    }
+
+    /// The plane of this address of ours.
+    fn plane_of(&self, address: SocketAddr) -> Option<Plane> {
+        self.ways.config.planes.iter().find(|(_, ip)| *ip == address.ip()).map(|(plane, _)| plane)
+    }
+
+    pub fn owns(&self, address: SocketAddr) -> bool {
+        let Some(plane) = self.plane_of(address) else { return false };
+        address == self.sip_address(plane) || address == self.control_address(plane)
+    }
+
+    pub fn is_control(&self, address: SocketAddr) -> bool {
+        self.plane_of(address).is_some_and(|plane| address == self.control_address(plane))
+    }
+
+    pub fn is_stopped(&self) -> bool {
+        self.held.is_some()
+    }
+
+    pub fn is_stuck(&self) -> bool {
+        self.stuck.is_some()
+    }
+
+    /// From its next start on.
+    pub fn plant(&mut self, plant: Option<Plant>) {
+        self.plant = plant;
+        let membership = self.alive.iter_mut().filter_map(|alive| alive.membership.as_mut());
+        membership.for_each(|membership| membership.planted = Planted::new(plant));
+    }
+
+    /// Its worker stands still.
+    pub fn stick(&mut self) {
+        self.stuck.get_or_insert_default();
+    }
+
+    /// It goes on, with what has waited.
+    pub fn unstick(&mut self, now: Time, wall: WallMillis, location: &mut LocationHost) -> Vec<Out> {
+        let waiting = self.stuck.take().unwrap_or_default();
+        waiting.iter().flat_map(|datagram| self.receive(now, wall, datagram, location)).collect()
+    }
+
+    /// The operator's word.
+    pub fn drain(&mut self, draining: bool) {
+        self.draining = draining;
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.draining
+    }
+
+    /// As if its workers could take only this share of the new calls.
+    pub fn admit(&mut self, admit: u16) {
+        let Some(alive) = &mut self.alive else { return };
+        alive.view.least_admitted = alive.view.least_admitted.min(admit);
+        alive.membership.iter_mut().for_each(|membership| membership.admit = admit);
+    }
+
+    /// The epoch that it stands under.
+    pub fn epoch(&self) -> Option<Epoch> {
+        self.alive.as_ref().map(|alive| alive.view.placements.current.epoch())
+    }
+
+    /// The worker's engine: for checkers of what is left in it.
+    pub fn engine(&self) -> Option<&Node> {
+        self.alive.as_ref().map(|a| &a.node)
+    }
+
+    pub fn start(&mut self, now: Time, boot: BootId) {
+        let config = &self.ways.config;
+        let heart = HeartSetup {
+            node: config.id,
+            boot,
+            sip_port: config.sip_port,
+            workers: 1,
+            class: config.class,
+            domain: config.failure_domain(),
+            period: Duration::from_millis(50),
+        };
+        let ownership = Ownership::new(config.id, boot, self.placer.clone());
+        let placements = ownership.placements().clone();
+        let adopted = placements.clone();
+        let membership = Membership {
+            heart: Heart::new(heart, now),
+            ownership,
+            adopted,
+            ticks: 0,
+            admit: u16::MAX,
+            planted: Planted::new(self.plant),
+        };
+        self.begin(now, boot, placements, Some(membership));
+    }
+
+    /// It stands in a placement that never changes: no heartbeats, no beacons.
+    pub fn start_steady(&mut self, now: Time, boot: BootId, placement: Arc<Placement>) {
+        self.begin(now, boot, Arc::new(Placements::first(placement)), None);
+    }
+
+    fn begin(&mut self, now: Time, boot: BootId, placements: Arc<Placements>, membership: Option<Membership>) {
+        let id = self.ways.config.id;
+        let setup = NodeSetup { id, boot, worker: 0, rack: self.ways.rack.clone(), keys: self.ways.keys.clone() };
+        let writer = Writer::new(&self.ways.keys);
+        let replica = writer.replica().clone();
+        self.alive = Some(Alive {
+            boot,
+            node: Node::new(setup),
+            outbox: Outbox::unprotected(),
+            shut: membership.is_some(),
+            membership,
+            gate: Gate::new(now),
+            refused: 0,
+            view: LocalView::new(replica, placements),
+            client: Client::new(ClientSetup::new(id, boot), writer),
+            reconnect_at: Some(now),
+        });
+    }
+
+    pub fn kill(&mut self) {
+        self.alive = None;
+        self.held = None;
+        self.stuck = None;
+    }
+
+    /// SIGSTOP: it does nothing, and what comes waits in its sockets.
+    pub fn stop(&mut self) {
+        self.held.get_or_insert_default();
+    }
+
+    /// SIGCONT.
+    pub fn resume(&mut self, now: Time, wall: WallMillis, location: &mut LocationHost) -> Vec<Out> {
+        let mut out = Vec::new();
+        for held in self.held.take().unwrap_or_default() {
+            out.extend(match held {
+                Held::Datagram(datagram) => self.receive(now, wall, &datagram, location),
+                Held::Stream(event) => self.stream(now, wall, event, location),
+                Held::Dns(ask, answer) => self.dns(now, wall, ask, answer, location),
+            });
+        }
+        out
+    }
+
+    /// Datagrams that came while it might not serve, and messages that it might not send.
+    pub fn refused(&self) -> u64 {
+        self.alive.as_ref().map_or(0, |alive| alive.refused)
+    }
+
+    pub fn next_due(&self) -> Option<Time> {
+        let alive = self.alive.as_ref().filter(|_| self.held.is_none())?;
+        let client = alive.client.next_due();
+        let heart = alive.membership.as_ref().map(|m| m.heart.next_due());
+        let timers = alive.node.next_due().filter(|_| !alive.shut && self.stuck.is_none());
+        let planted = alive.membership.as_ref().and_then(|m| m.planted.next_due());
+        [heart, timers, planted, client, alive.reconnect_at].into_iter().flatten().min()
+    }
+
+    /// A datagram came in on the plane.
+    pub fn receive(
+        &mut self,
+        now: Time,
+        wall: WallMillis,
+        datagram: &Datagram,
+        location: &mut LocationHost,
+    ) -> Vec<Out> {
+        if let Some(held) = &mut self.held {
+            held.push(Held::Datagram(datagram.clone()));
+            return Vec::new();
+        }
+        if let Some(plane) = self.plane_of(datagram.to).filter(|_| self.is_control(datagram.to)) {
+            return self.control(now, wall, plane, &datagram.bytes, location);
+        }
+        if let Some(stuck) = &mut self.stuck {
+            stuck.push(datagram.clone());
+            return Vec::new();
+        }
+        let (passage, mut out) = self.round(now, wall, location);
+        if passage != Passage::Open {
+            self.alive.iter_mut().for_each(|alive| alive.refused += 1);
+            return out;
+        }
+        let Ok((header, offset)) = self.doorman.admit(&self.ways.keys, &datagram.bytes, datagram.from) else {
+            return out;
+        };
+        let message = datagram.bytes.slice(offset..);
+        out.extend(self.drive(now, wall, Some(Input::Datagram { header, message }), location));
+        out
+    }
+
+    /// A round of the worker begins: it looks at the newest placement, and whether it may serve.
+    fn round(&mut self, now: Time, wall: WallMillis, location: &mut LocationHost) -> (Passage, Vec<Out>) {
+        let Some(alive) = &mut self.alive else { return (Passage::Shut, Vec::new()) };
+        let us = (self.ways.config.id, alive.boot);
+        let mut told = false;
+        if let Some(membership) = &mut alive.membership
+            && !Arc::ptr_eq(&membership.adopted, membership.ownership.placements())
+        {
+            membership.adopted = membership.ownership.placements().clone();
+            alive.view.placements = membership.planted.placements(us, &membership.adopted);
+            told = membership.planted.looks_at(us, &membership.adopted);
+        }
+        let passage = alive.look(now);
+        let out = if told { self.drive(now, wall, Some(Input::Placement), location) } else { Vec::new() };
+        (passage, out)
+    }
+
+    /// A beacon came in. If it brings the lease back, what is overdue is done now.
+    fn control(
+        &mut self,
+        now: Time,
+        wall: WallMillis,
+        plane: Plane,
+        bytes: &[u8],
+        location: &mut LocationHost,
+    ) -> Vec<Out> {
+        let Some(alive) = &mut self.alive else { return Vec::new() };
+        let Ok(Message::Beacon(mut beacon)) = frame::decode(bytes, &self.ways.keys.plane) else { return Vec::new() };
+        let Some(membership) = &mut alive.membership else { return Vec::new() };
+        membership.planted.beacon((self.ways.config.id, alive.boot), &mut beacon);
+        let before = membership.heart.lease();
+        membership.heart.beacon(now, plane, &beacon);
+        membership.planted.leased(now, before, membership.heart.lease());
+        if membership.planted.adopts((self.ways.config.id, alive.boot), &beacon) {
+            membership.ownership.hear(now, &beacon);
+        }
+        let report = beacon.learning.then(|| Message::Report(membership.ownership.report(now)));
+        let mut out = Vec::new();
+        if alive.shut && alive.has_lease(now) && self.stuck.is_none() {
+            // Without a lease a worker looks often.
+            out.extend(self.round(now, wall, location).1);
+            out.extend(self.drive(now, wall, None, location));
+        }
+        if let Some(report) = report {
+            let encoded = |plane| frame::encode(&report, &self.ways.keys.plane, plane).into();
+            let one = |(plane, _)| Out::Control { plane, bytes: encoded(plane) };
+            out.extend(self.ways.config.planes.iter().map(one));
+        }
+        out
+    }
+
+    pub fn stream(&mut self, now: Time, wall: WallMillis, event: StreamEvent, location: &mut LocationHost) -> Vec<Out> {
+        if let Some(held) = &mut self.held {
+            held.push(Held::Stream(event));
+            return Vec::new();
+        }
+        let Some(alive) = &mut self.alive else { return Vec::new() };
+        let mut effects = Vec::new();
+        match event {
+            StreamEvent::Frame(frame) => alive.client.handle(now, frame, &mut effects),
+            StreamEvent::Broken => {
+                alive.client.disconnected(now);
+                alive.reconnect_at = Some(now + RECONNECT_AFTER);
+            }
+        }
+        self.client_effects(now, wall, effects, location)
+    }
+
+    /// What the name server said.
+    pub fn dns(
+        &mut self,
+        now: Time,
+        wall: WallMillis,
+        ask: DnsAsk,
+        answer: DnsAnswer,
+        location: &mut LocationHost,
+    ) -> Vec<Out> {
+        if let Some(held) = &mut self.held {
+            held.push(Held::Dns(ask, answer));
+            return Vec::new();
+        }
+        self.drive(now, wall, Some(Input::Dns { ask, answer }), location)
+    }
+
+    pub fn tick(&mut self, now: Time, wall: WallMillis, location: &mut LocationHost) -> Vec<Out> {
+        let mut out = Vec::new();
+        if self.stuck.is_none() {
+            out = self.round(now, wall, location).1;
+            out.extend(self.drive(now, wall, None, location));
+            out.extend(self.denied(now, wall, location));
+        }
+        let Some(alive) = &mut self.alive else { return out };
+        if let Some(beat) =
+            alive.beat(now, self.draining, self.stuck.is_some() && self.plant != Some(Plant::FalseProgress))
+        {
+            let keys = &self.ways.keys.plane;
+            out.extend(self.ways.config.planes.iter().map(|(plane, _)| {
+                let bytes = heartbeat::encode(&on_plane(beat.clone(), plane), keys).into();
+                Out::Control { plane, bytes }
+            }));
+        }
+        alive.membership.iter_mut().for_each(|m| m.ownership.tick(now));
+        let mut effects = Vec::new();
+        if alive.reconnect_at.is_some_and(|at| at <= now) {
+            alive.reconnect_at = (!location.connect(self.ways.config.id)).then_some(now + RECONNECT_AFTER);
+            if alive.reconnect_at.is_none() {
+                alive.client.connected(now, &mut effects);
+            }
+        }
+        alive.client.tick(now, &mut effects);
+        out.extend(self.client_effects(now, wall, effects, location));
+        out
+    }
+
+    fn client_effects(
+        &mut self,
+        now: Time,
+        wall: WallMillis,
+        effects: Vec<ClientEffect>,
+        location: &mut LocationHost,
+    ) -> Vec<Out> {
+        let mut out = Vec::new();
+        for effect in effects {
+            match effect {
+                ClientEffect::Send(frame) => location.send(now, self.ways.config.id, frame),
+                ClientEffect::Answer { ask, outcome, .. } => {
+                    out.extend(self.drive(now, wall, Some(Input::Location { ask, outcome }), location));
+                }
+                ClientEffect::Reconnect { .. } => {
+                    location.disconnect(self.ways.config.id);
+                    if let Some(alive) = &mut self.alive {
+                        alive.client.disconnected(now);
+                        alive.reconnect_at = Some(now + RECONNECT_AFTER);
+                    }
+                }
+            }
+        }
+        out
+    }
+
+    /// Silences that a planted bug takes for an answer.
+    fn denied(&mut self, now: Time, wall: WallMillis, location: &mut LocationHost) -> Vec<Out> {
+        let membership = self.alive.as_mut().and_then(|alive| alive.membership.as_mut());
+        let denials = membership.map(|membership| membership.planted.denials(now)).unwrap_or_default();
+        let input = |(header, message)| Some(Input::Datagram { header, message });
+        denials.into_iter().flat_map(|denial| self.drive(now, wall, input(denial), location)).collect()
+    }
+
+    /// Hands the core an input (or its due timers) and carries out what it wants.
+    fn drive(&mut self, now: Time, wall: WallMillis, input: Option<Input>, location: &mut LocationHost) -> Vec<Out> {
+        let Some(alive) = &mut self.alive else { return Vec::new() };
+        let mut effects = Vec::new();
+        match input {
+            Some(input) => alive.node.handle(now, wall, &alive.view, input, &mut effects),
+            None if alive.shut => {}
+            None => alive.node.tick(now, wall, &alive.view, &mut effects),
+        }
+        let mut released = Vec::new();
+        for effect in effects {
+            alive.outbox.take(effect, &mut released);
+        }
+        let plane = alive.membership.as_mut().map_or(Plane::A, |membership| membership.heart.lm_plane(now));
+        let (boot, epoch, leased) = (alive.boot, alive.view.placements.current.epoch(), alive.has_lease(now));
+        let (mut out, mut asks) = (Vec::new(), Vec::new());
+        for effect in released {
+            match effect {
+                Effect::Send { .. } | Effect::Inside { .. } if !leased => alive.refused += 1,
+                Effect::Send { listener, to, transport, bytes, .. } => {
+                    let way = Outwards { boot, epoch, plane, listener, to, transport };
+                    out.extend(self.ways.outwards(&way, &bytes));
+                }
+                Effect::Inside { to, over, mut header, message } => {
+                    if let Some(membership) = &mut alive.membership {
+                        membership.planted.inside(now, to, over, &mut header, &message, &alive.view.placements);
+                    }
+                    out.extend(self.ways.inside(to, over, &header, &message));
+                }
+                Effect::Location { ask, key, command } => alive.client.ask(now, 0, ask, key, command, &mut asks),
+                Effect::Cdr(cdr) => out.push(Out::Cdr(cdr)),
+                Effect::Dns { ask, question } => out.push(Out::Dns { ask, question }),
+                Effect::Journal(_) => {}
+            }
+        }
+        out.extend(self.client_effects(now, wall, asks, location));
+        out
+    }
+}

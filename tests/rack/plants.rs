@@ -1,0 +1,56 @@
+//! Bugs of the layer that says who holds a call, to be planted on purpose: a list made before the tests that must catch
+//! each of them. They are planted in how the simulated hosts drive the cores, so the cores stay as they are.
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plant {
+    /// A node sends whether it has a lease or not.
+    NoLease,
+    /// Its lease counts from when it heard the echo, not from when it sent the heartbeat.
+    LeaseFromReceipt,
+    /// It takes every beacon for an echo of its newest heartbeat.
+    BeaconWithoutEcho,
+    /// When it hears no beacons it takes itself for the only one alive, and goes on.
+    OwnView,
+    /// The load manager takes a node in again that does not know yet of its removal (it is slow to adopt epochs).
+    ReturnOutsideAnEpoch,
+    /// A heartbeat counts whatever beacon it quotes.
+    AnyNonce,
+    /// A new boot id is taken for the old process.
+    NewBootIsNoDeath,
+    /// Progress is reported while the workers stand still.
+    FalseProgress,
+    /// Who was removed keeps what it was doing.
+    NoForgetting,
+    /// Nobody knows what stood before.
+    NoFormers,
+    /// Nobody is told who holds calls that others would be given now.
+    NoHolders,
+    /// An answer that does not come is taken for `not mine`.
+    SilenceIsNotMine,
+    /// Who holds a call and is asked takes the message, but says `not mine`.
+    HolderDenies,
+    /// A load manager that slept judges the nodes by what it has not heard meanwhile.
+    JudgesAsleep,
+    /// A load manager that starts does not ask the nodes how they stand.
+    LearnsNothing,
+}
+
+impl Plant {
+    pub const ALL: [Plant; 15] = [
+        Plant::NoLease,
+        Plant::LeaseFromReceipt,
+        Plant::BeaconWithoutEcho,
+        Plant::OwnView,
+        Plant::ReturnOutsideAnEpoch,
+        Plant::AnyNonce,
+        Plant::NewBootIsNoDeath,
+        Plant::FalseProgress,
+        Plant::NoForgetting,
+        Plant::NoFormers,
+        Plant::NoHolders,
+        Plant::SilenceIsNotMine,
+        Plant::HolderDenies,
+        Plant::JudgesAsleep,
+        Plant::LearnsNothing,
+    ];
+}

@@ -29,6 +29,10 @@ pub enum Command {
     Check(Check),
     /// Say which slot a Call-ID has, which nodes it belongs to, and who acts for it now
     Explain(Explain),
+    /// Give a node no new calls, from now on and after a restart; those it has stay until they end
+    Drain(Drain),
+    /// Give a drained node new calls again
+    Undrain(OneNode),
     /// Add, list or remove subscribers
     #[command(subcommand)]
     Subscriber(Subscriber),
@@ -135,6 +139,27 @@ pub struct Explain {
     pub call_id: String,
     #[command(flatten)]
     pub asking: Asking,
+}
+
+/// A command about one node.
+#[derive(Debug, Args)]
+pub struct OneNode {
+    /// Id or name of the node, such as 2 or cc-node-2
+    pub node: String,
+    #[command(flatten)]
+    pub asking: Asking,
+}
+
+#[derive(Debug, Args)]
+pub struct Drain {
+    #[command(flatten)]
+    pub one: OneNode,
+    /// Wait until the node holds no calls any more
+    #[arg(long)]
+    pub wait: bool,
+    /// Wait no longer than this; then exit 1, and the node goes on draining
+    #[arg(long, value_name = "SECONDS", requires = "wait", value_parser = positive)]
+    pub timeout: Option<f64>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -271,12 +296,25 @@ mod tests {
     #[test]
     fn help_shows_what_exists_and_nothing_else() {
         let help = Arguments::command().render_help().to_string();
-        for word in ["up", "try", "status", "check", "explain", "subscriber", "registrations", "import", "load"] {
+        let asks = ["up", "try", "status", "check", "explain", "subscriber", "registrations", "import", "load"];
+        for word in asks.into_iter().chain(["drain", "undrain"]) {
             assert!(help.lines().any(|l| l.trim_start().starts_with(&format!("{word} "))), "{word} is not in:\n{help}");
         }
-        for word in ["serve", "schema", "drain", "top", "trace", "drill"] {
+        for word in ["serve", "schema", "top", "trace", "drill"] {
             assert!(!help.lines().any(|l| l.trim_start().starts_with(&format!("{word} "))), "{word} is in:\n{help}");
         }
+    }
+
+    #[test]
+    fn draining_waits_as_long_as_it_is_told() {
+        let parse = |more: &[&str]| Arguments::try_parse_from([&["siprack", "drain", "cc-node-2"][..], more].concat());
+        let Ok(Arguments { command: Command::Drain(drain) }) = parse(&["--wait", "--timeout", "90", "--json"]) else {
+            panic!("{:?}", parse(&["--wait", "--timeout", "90", "--json"]));
+        };
+        assert_eq!((drain.one.node.as_str(), drain.wait, drain.timeout), ("cc-node-2", true, Some(90.0)));
+        assert!(drain.one.asking.json);
+        assert!(parse(&["--timeout", "90"]).is_err(), "it waits for nothing");
+        assert!(parse(&["--wait", "--timeout", "0"]).is_err());
     }
 
     #[test]

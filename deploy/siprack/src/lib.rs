@@ -3,8 +3,9 @@
 //!
 //! 1. `failure`: how a command ends badly. `args`: the command line.
 //! 2. `ladder`, `phone`: the built-in phones and the picture of what they say. `load`: thousands of phones for load tests.
-//! 3. `services`: what a rack consists of. `backoff`, `supervisor`: which child runs when. `readiness`: is it ready.
-//! 4. `explanation`, `identity`, `import_rows`, `try_plan`: small decisions of single commands.
+//! 3. `services`: what a rack consists of. `backoff`, `supervisor`: which child runs when. `columns`: tables for people.
+//!    `overview`: the rack as its load manager judges it. `readiness`: is it ready.
+//! 4. `draining`, `explanation`, `identity`, `import_rows`, `try_plan`: small decisions of single commands.
 //! 5. `io`: processes, files, sockets, HTTP. The only place that touches the machine.
 
 pub mod failure;
@@ -22,8 +23,11 @@ pub mod services;
 pub mod backoff;
 pub mod supervisor;
 
+pub mod columns;
+pub mod overview;
 pub mod readiness;
 
+pub mod draining;
 pub mod explanation;
 pub mod identity;
 pub mod import_rows;

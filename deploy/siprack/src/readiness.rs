@@ -1,12 +1,14 @@
 //! From what the services say of themselves to one answer: is the rack ready, and if not, what is missing. The agent
 //! fills a [`Board`]; `siprack status` shows its [`Report`].
 
+use crate::columns::columns;
+use crate::overview::{self, Overview};
 use crate::services::{Kind, Service};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// What a service's `/status` said.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Seen {
     pub state: String,
     pub level: Option<u64>,
@@ -15,6 +17,10 @@ pub struct Seen {
     pub history: Option<String>,
     /// Load manager only: id and state of each node.
     pub nodes: Vec<(u64, String)>,
+    /// Load manager only.
+    pub overview: Option<Overview>,
+    /// Node only: calls that it holds.
+    pub calls: Option<u64>,
 }
 
 impl Seen {
@@ -36,6 +42,8 @@ impl Seen {
             checksum: text("checksum"),
             history: text("history"),
             nodes: nodes.map(|list| list.iter().filter_map(node).collect()).unwrap_or_default(),
+            overview: Overview::from_json(status),
+            calls: overview::calls(status),
         }
     }
 }
@@ -64,13 +72,16 @@ pub struct Board {
     pub level_before: Option<u64>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     pub ready: bool,
     pub services: Vec<Row>,
     /// What keeps it from being ready.
     #[serde(default)]
     pub missing: Vec<String>,
+    /// None while no load manager of this machine answers.
+    #[serde(default)]
+    pub rack: Option<Overview>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,7 +102,19 @@ pub struct Row {
 impl Board {
     pub fn report(&self) -> Report {
         let missing = self.missing();
-        Report { ready: missing.is_empty(), services: self.services.iter().map(row).collect(), missing }
+        let services = self.services.iter().map(row).collect();
+        Report { ready: missing.is_empty(), services, missing, rack: self.rack() }
+    }
+
+    /// What the load manager says, with what the nodes of this machine say of their calls.
+    fn rack(&self) -> Option<Overview> {
+        let of = |kind: Kind| self.services.iter().filter(move |w| w.service.kind == kind);
+        let mut rack = of(Kind::LmServer).find_map(|w| w.seen.as_ref()?.overview.clone())?;
+        for node in &mut rack.nodes {
+            let watched = of(Kind::CcNode).find(|w| u64::from(w.service.id) == node.id);
+            node.calls = watched.and_then(|w| w.seen.as_ref()?.calls);
+        }
+        Some(rack)
     }
 
     fn missing(&self) -> Vec<String> {
@@ -115,10 +138,14 @@ impl Board {
                 let not: Vec<String> = self
                     .nodes
                     .iter()
-                    .filter(|id| state(id) != "started")
+                    .filter(|id| !serves(state(id)))
                     .map(|id| format!("cc-node {id} is {}", state(id)))
                     .collect();
-                if not.is_empty() { None } else { Some(format!("for it {}", not.join(", "))) }
+                if !not.is_empty() {
+                    return Some(format!("for it {}", not.join(", ")));
+                }
+                let takes = self.nodes.is_empty() || self.nodes.iter().any(|id| state(id) == "started");
+                (!takes).then(|| "no cc-node takes new calls: undrain one".to_string())
             }
             Kind::CcNode => self.replica_behind(seen),
         }
@@ -144,6 +171,11 @@ impl Board {
     }
 }
 
+/// Whether this state is one to be content with: a node that is drained is so on purpose.
+fn serves(state: &str) -> bool {
+    matches!(state, "started" | "draining")
+}
+
 fn not_started(watched: &Watched) -> Option<String> {
     let because = |what: &str| match watched.trouble.as_str() {
         "" => what.to_string(),
@@ -154,7 +186,7 @@ fn not_started(watched: &Watched) -> Option<String> {
         (Some(pid), None) => {
             Some(because(&format!("process {pid} does not answer on its admin port {}", watched.service.admin)))
         }
-        (Some(_), Some(seen)) if seen.state == "started" => None,
+        (Some(_), Some(seen)) if serves(&seen.state) => None,
         (Some(_), Some(seen)) => Some(because(&format!("it is {}", seen.state))),
     }
 }
@@ -198,25 +230,15 @@ impl Report {
             ]
         }));
         let mut text = columns(&rows);
+        if let Some(rack) = &self.rack {
+            text.push_str(&format!("\n{}", rack.table()));
+        }
         text.push_str(if self.ready { "\nready\n" } else { "\nnot ready:\n" });
         for line in &self.missing {
             text.push_str(&format!("  {line}\n"));
         }
         text
     }
-}
-
-/// Rows of cells, each column as wide as its widest cell.
-pub fn columns<const N: usize>(rows: &[[String; N]]) -> String {
-    let width = |i: usize| rows.iter().map(|row| row[i].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..N).map(width).collect();
-    let mut text = String::new();
-    for row in rows {
-        let line: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        text.push_str(line.join("  ").trim_end());
-        text.push('\n');
-    }
-    text
 }
 
 #[cfg(test)]
@@ -233,9 +255,16 @@ mod tests {
         let watched = |service: Service| {
             let status = match service.kind {
                 Kind::LmServer => {
-                    json!({"state": "started", "nodes": [{"id": 1, "state": "started"}, {"id": 2, "state": "started"}]})
+                    let nodes = json!([{"id": 1, "state": "started"}, {"id": 2, "state": "started"}]);
+                    json!({"state": "started", "phase": "acting", "epoch": 12, "policy": "rendezvous", "nodes": nodes})
                 }
-                _ => json!({"state": "started", "level": 20, "checksum": sum, "history": "7", "more": [1]}),
+                Kind::CcNode => {
+                    let workers = json!([{"calls": 2, "calls_in_setup": 1}]);
+                    json!({"state": "started", "level": 20, "checksum": sum, "history": "7", "workers": workers})
+                }
+                Kind::LocationServer => {
+                    json!({"state": "started", "level": 20, "checksum": sum, "history": "7", "more": [1]})
+                }
             };
             Watched {
                 service,
@@ -257,6 +286,29 @@ mod tests {
         assert_eq!(json["services"][0]["kind"], "location-server");
         assert_eq!(json["services"][2]["level"], 20);
         assert_eq!(json["services"][1]["level"], Value::Null);
+    }
+
+    #[test]
+    fn the_rack_stands_beside_the_services() {
+        let mut board = board();
+        let report = board.report();
+        let rack = report.rack.clone().expect("the load manager answers");
+        assert_eq!((rack.epoch, rack.nodes.len(), rack.nodes[1].calls), (12, 2, Some(3)));
+        let table = report.table();
+        let at = |part: &str| table.find(part).unwrap_or_else(|| panic!("{part} is not in:\n{table}"));
+        assert!(at("SERVICE") < at("epoch 12, placement rendezvous, acting") && at("LAST-HEARD") < at("\nready\n"));
+        board.services[1].seen = None;
+        assert_eq!(board.report().rack, None);
+    }
+
+    #[test]
+    fn a_drained_node_keeps_nobody_from_being_ready() {
+        let mut board = board();
+        board.services[1].seen.as_mut().expect("seen").nodes[1].1 = "draining".into();
+        board.services[3].seen.as_mut().expect("seen").state = "draining".into();
+        let report = board.report();
+        assert!(report.ready, "{:?}", report.missing);
+        assert_eq!(report.services[3].state, "draining");
     }
 
     #[test]

@@ -505,6 +505,23 @@ fn epochs_stay_above_every_epoch_heard() {
     assert!(s.nodes.iter().all(|n| n.adopted.as_ref().unwrap().0 == Epoch(501)));
 }
 
+#[test]
+fn a_draining_node_that_was_removed_comes_back_for_its_calls() {
+    let mut s = Stage::up(2, 1);
+    s.node(1).state = NodeState::Draining;
+    s.run(60);
+    s.node(1).runs = false;
+    s.until_live(&[2]);
+    s.node(1).runs = true;
+    s.until_live(&[1, 2]);
+    assert_eq!(s.table().nodes()[0].standing, Standing::Draining);
+    // Another process of it has none.
+    s.boot(1);
+    s.node(1).state = NodeState::Draining;
+    s.run(2000);
+    assert_eq!(s.live(), [2]);
+}
+
 /// Each change sends its beacon at once; the next regular one is not put off by that.
 #[test]
 fn a_burst_of_changes_leaves_no_gap_between_beacons() {

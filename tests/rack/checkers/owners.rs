@@ -48,7 +48,10 @@ impl Owners {
             self.serving.remove(&(node, boot));
             let stuck = site.nodes.iter().any(|host| host.id() == node && host.is_stuck());
             let idle = self.idle.entry((node, boot)).or_insert((now, stuck));
-            idle.1 |= stuck;
+            // Who stands still from now on is noticed by that, whatever was the matter before.
+            if stuck && !idle.1 {
+                *idle = (now, true);
+            }
             let (since, stuck) = *idle;
             let since = self.judges_from.map_or(since, |from| since.max(from));
             if now.since(since) > if stuck { LONGEST_STUCK } else { LONGEST } {

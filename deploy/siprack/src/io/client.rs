@@ -3,7 +3,7 @@
 use super::watch::{client, reachable};
 use crate::args::At;
 use crate::failure::{Failure, exit};
-use common::config::Rack;
+use common::config::{CcNode, Rack};
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -86,6 +86,18 @@ impl Client {
         self.get(&format!("http://{}{path}", reachable(lm.admin)), None)
     }
 
+    /// What a node says of itself, on its admin port.
+    pub fn node_status(&self, node: &CcNode) -> Result<Answer, Failure> {
+        let url = format!("http://{}/status", reachable(node.admin));
+        read(self.http.get(url).call().map_err(|e| silent(node, &e))?)
+    }
+
+    /// An order to a node: `/drain`, `/undrain`.
+    pub fn node_order(&self, node: &CcNode, path: &str) -> Result<Answer, Failure> {
+        let url = format!("http://{}{path}", reachable(node.admin));
+        read(self.http.post(url).send_empty().map_err(|e| silent(node, &e))?)
+    }
+
     pub fn api_get(&self, path: &str) -> Result<Answer, Failure> {
         self.get(&self.api(path)?, Some(self.token()?))
     }
@@ -121,17 +133,26 @@ impl Client {
     }
 
     fn answered(&self, result: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Answer, Failure> {
-        let mut response = result.map_err(|e| self.nobody(&e.to_string()))?;
-        let status = response.status().as_u16();
-        let text = response
-            .body_mut()
-            .with_config()
-            .limit(256 << 20)
-            .read_to_string()
-            .map_err(|e| Failure::new(exit::REFUSED, format!("the answer broke off: {e}")))?;
-        let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-        Ok(Answer { status, body })
+        read(result.map_err(|e| self.nobody(&e.to_string()))?)
     }
+}
+
+fn read(mut response: ureq::http::Response<ureq::Body>) -> Result<Answer, Failure> {
+    let status = response.status().as_u16();
+    let text = response
+        .body_mut()
+        .with_config()
+        .limit(256 << 20)
+        .read_to_string()
+        .map_err(|e| Failure::new(exit::REFUSED, format!("the answer broke off: {e}")))?;
+    let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+    Ok(Answer { status, body })
+}
+
+fn silent(node: &CcNode, why: &ureq::Error) -> Failure {
+    let (id, admin) = (node.id, node.admin);
+    let what = format!("cc-node {id} does not answer on its admin port {admin} ({why})");
+    Failure::new(exit::REFUSED, format!("{what}; `siprack status` shows what runs"))
 }
 
 /// A text as one part of a path or query (RFC 3986 §2.3: all but unreserved characters are escaped).

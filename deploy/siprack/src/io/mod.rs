@@ -1,12 +1,14 @@
 //! Everything of `siprack` that touches the machine. `run` is what `main` calls.
 //!
 //! `up` is the agent; it uses `rack_file`, `state_directory`, `open_sockets`, `children`, `watch`, `status_port`,
-//! `signals`, `farewell`, `systemd` and `terminal`. `serve` is what the agent's children run. `client` reaches a running rack, for `operator`,
-//! `import` and `try_call`. `load` is the load generator's sockets, which `benches/` uses too.
+//! `signals`, `farewell`, `systemd` and `terminal`. `serve` is what the agent's children run. `client` reaches a running
+//! rack, for `operator`, `drain`, `import` and `try_call`. `load` is the load generator's sockets, which `benches/` uses
+//! too.
 #![allow(clippy::disallowed_methods, reason = "this is the shell: clocks, threads and the environment are read here")]
 
 mod children;
 mod client;
+mod drain;
 mod farewell;
 mod import;
 pub mod load;
@@ -36,6 +38,8 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Status(args) => operator::status(&args),
         Command::Check(args) => operator::check(&args),
         Command::Explain(args) => operator::explain(&args),
+        Command::Drain(args) => drain::drain(&args),
+        Command::Undrain(args) => drain::undrain(&args),
         Command::Subscriber(command) => operator::subscriber(command),
         Command::Registrations(args) => operator::registrations(&args),
         Command::Import(args) => import::run(&args),

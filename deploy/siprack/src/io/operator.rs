@@ -5,8 +5,9 @@ use super::client::{Client, escaped};
 use super::terminal::print;
 use super::{rack_file, try_call};
 use crate::args::{Asking, Check, Explain, Registrations, Subscriber, Try};
+use crate::columns::{columns, printable};
 use crate::failure::{Failure, exit};
-use crate::readiness::{Report, columns};
+use crate::readiness::Report;
 use crate::{explanation, try_plan};
 use common::config::Rack;
 use serde_json::{Value, json};
@@ -179,12 +180,11 @@ fn pages(client: &Client, list: &str) -> Result<Vec<Value>, Failure> {
     }
 }
 
-/// A value in a table, without what would move a terminal's cursor.
+/// A value in a table.
 fn text(value: &Value) -> String {
-    let text = value.as_str().map_or_else(|| value.to_string(), str::to_string);
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+    printable(&value.as_str().map_or_else(|| value.to_string(), str::to_string))
 }
 
-fn pretty(value: &Value) -> String {
+pub fn pretty(value: &Value) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default()
 }

@@ -235,7 +235,24 @@ impl NodeHost {
     /// It goes on, with what has waited.
     pub fn unstick(&mut self, now: Time, wall: WallMillis, location: &mut LocationHost) -> Vec<Out> {
         let waiting = self.stuck.take().unwrap_or_default();
-        waiting.iter().flat_map(|datagram| self.receive(now, wall, datagram, location)).collect()
+        self.look_at_what_waited(now, wall, &waiting, location)
+    }
+
+    /// The worker's first round after a pause: what waited is served, or all of it is dropped unread.
+    fn look_at_what_waited(
+        &mut self,
+        now: Time,
+        wall: WallMillis,
+        waiting: &[Datagram],
+        location: &mut LocationHost,
+    ) -> Vec<Out> {
+        let (passage, mut out) = self.round(now, wall, location);
+        if passage != Passage::Open {
+            self.alive.iter_mut().for_each(|alive| alive.refused += waiting.len() as u64);
+            return out;
+        }
+        out.extend(waiting.iter().flat_map(|datagram| self.receive(now, wall, datagram, location)));
+        out
     }
 
     /// The operator's word.
@@ -326,14 +343,19 @@ impl NodeHost {
 
     /// SIGCONT.
     pub fn resume(&mut self, now: Time, wall: WallMillis, location: &mut LocationHost) -> Vec<Out> {
-        let mut out = Vec::new();
+        let (mut out, mut waiting) = (Vec::new(), Vec::new());
         for held in self.held.take().unwrap_or_default() {
             out.extend(match held {
+                Held::Datagram(datagram) if !self.is_control(datagram.to) => {
+                    waiting.push(datagram);
+                    Vec::new()
+                }
                 Held::Datagram(datagram) => self.receive(now, wall, &datagram, location),
                 Held::Stream(event) => self.stream(now, wall, event, location),
                 Held::Dns(ask, answer) => self.dns(now, wall, ask, answer, location),
             });
         }
+        out.extend(self.look_at_what_waited(now, wall, &waiting, location));
         out
     }
 

@@ -66,6 +66,8 @@ pub fn explain(gate: &Gate, table: &Table, formers: &[(Arc<Placement>, Duration)
     let acting = table.owner(slot);
     let taker = table.taker(call);
     let acts = match taker {
+        // The owner answers, and refuses.
+        Taker::Node(_) if placement.inputs().all_drain() => None,
         Taker::Node(node) => Some(node.node),
         Taker::Full(_) | Taker::Nobody => None,
     };
@@ -105,7 +107,10 @@ fn former(placement: &Placement, formers: &[(Arc<Placement>, Duration)], slot: S
         let taker = then.taker(slot, true).filter(|taker| Some(*taker) != now)?;
         Some(FormerTaker { epoch: then.epoch(), taker, age_s: age.as_secs_f64() })
     };
-    formers.iter().filter_map(other).collect()
+    let mut takers: Vec<FormerTaker> = formers.iter().filter_map(other).collect();
+    // The newest of those in a row that say the same.
+    takers.dedup_by_key(|former| former.taker);
+    takers
 }
 
 /// Why a new call goes where it goes.
@@ -118,8 +123,11 @@ fn reason(table: &Table, slot: Slot, taker: Taker<'_>) -> String {
     match taker {
         Taker::Nobody => "no node is started".into(),
         Taker::Full(_) => "every started node takes only a part of the new calls, and refuses this one: 503".into(),
-        Taker::Node(node) if node.node == owner.node && is_draining(owner) => {
+        Taker::Node(_) if table.placement().inputs().all_drain() => {
             "all nodes are draining, so new calls are refused with 503".into()
+        }
+        Taker::Node(node) if node.node == owner.node && is_draining(owner) => {
+            "the owner is draining, but those that are not are dead, so it takes new calls".into()
         }
         Taker::Node(node) if node.node == owner.node => "it owns the slot".into(),
         Taker::Node(_) if is_draining(owner) => "the owner is draining, so new calls go to the next node".into(),
@@ -220,7 +228,9 @@ mod tests {
         assert!(e.reason.starts_with("the owner is draining, so"), "{}", e.reason);
         assert_eq!(e.list[0].state, "draining");
         let (e, acts) = explained(&[DRAINS, DRAINS, DRAINS]);
-        assert_eq!((acts, e.reason.as_str()), (Some(2), "all nodes are draining, so new calls are refused with 503"));
+        assert_eq!((acts, e.reason.as_str()), (None, "all nodes are draining, so new calls are refused with 503"));
+        let (e, acts) = explained(&[OUT, DRAINS, DRAINS]);
+        assert!(acts == Some(2) && e.reason.ends_with("so it takes new calls"), "{}", e.reason);
     }
 
     #[test]

@@ -133,18 +133,13 @@ impl Table {
     pub fn taker(&self, call: CallHash) -> Taker<'_> {
         let slot = call.slot();
         let Some(owner) = self.owner(slot) else { return Taker::Nobody };
-        let takes = |n: &&Reach| n.standing == Standing::Started && n.admits(call);
-        if takes(&owner) {
-            return Taker::Node(owner);
-        }
-        let list = || self.placement.list(slot).filter_map(|node| self.node(node));
-        let others = || self.nodes.iter().cycle().skip(usize::from(slot.0) % self.nodes.len()).take(self.nodes.len());
-        if let Some(next) = list().find(takes).or_else(|| others().find(takes)) {
-            return Taker::Node(next);
-        }
-        match list().find(|n| n.standing == Standing::Started) {
-            Some(first) => Taker::Full(first),
-            None => Taker::Node(owner),
+        let started =
+            || self.placement.takers(slot).map(|at| &self.nodes[at]).filter(|n| n.standing == Standing::Started);
+        match (started().find(|n| n.admits(call)), started().next()) {
+            (Some(takes), _) => Taker::Node(takes),
+            (None, Some(first)) => Taker::Full(first),
+            // All are draining.
+            (None, None) => Taker::Node(owner),
         }
     }
 

@@ -56,8 +56,7 @@ impl Source {
 
     /// Whether the placement adopted holds this incarnation live.
     fn is_placed(&self) -> bool {
-        let placement = self.shared.placement();
-        placement.inputs().live().any(|live| live == (self.shared.id, self.shared.boot))
+        self.shared.placement().live(self.shared.id) == Some(self.shared.boot)
     }
 
     /// Whether that placement gives it new calls.

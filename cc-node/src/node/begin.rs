@@ -135,7 +135,7 @@ impl Engine {
         plan: Plan,
         session: Option<session_timer::Asked>,
     ) {
-        let subject = asked.subject(&self.station);
+        let subject = asked.subject();
         let Asked { request, method, source, key, .. } = asked;
         let contact = contact_address(&request);
         let caller_peer = peer(&caller, contact, &source);
@@ -174,7 +174,7 @@ impl Engine {
     }
 
     fn answer_for_good(&mut self, turn: &mut Turn<'_>, asked: Asked, status: u16, bytes: Bytes) {
-        let server = self.proxy.table.open_server(asked.key, asked.subject(&self.station), Owner(0));
+        let server = self.proxy.table.open_server(asked.key, asked.subject(), Owner(0));
         self.proxy.table.respond(turn, server, status, Outgoing::new(None, bytes));
     }
 }

@@ -85,7 +85,7 @@ impl Engine {
             }
         }
         let step = self.registrar.request(turn.now, turn.view, &asked.request, &aor, &asked.header);
-        let server = self.proxy.table.open_server(asked.key, asked.subject(station), Owner(0));
+        let server = self.proxy.table.open_server(asked.key, asked.subject(), Owner(0));
         match step {
             RegisterStep::Reply(reply) => self.answer_register(turn, &asked.request, &asked.source, server, reply),
             RegisterStep::Ask { key, command } => {

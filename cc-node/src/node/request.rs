@@ -14,6 +14,7 @@ use crate::station::Station;
 use crate::stats::{DropReason, Rejection};
 use crate::transaction::{Address, Outgoing, ServerKey, ServerSaw, Subject};
 use crate::turn::Turn;
+use common::call_hash::CallHash;
 use common::flow::Flow;
 use common::location::Aor;
 use common::sip::{MethodKind, SipMessage, SipUri, Uri};
@@ -29,13 +30,14 @@ pub(super) struct Asked {
     /// Where its responses go (RFC 3261 §18.2.2, RFC 3581 §4).
     pub back: Address,
     pub key: ServerKey,
+    pub call: CallHash,
     /// As the load manager wrote it.
     pub header: ProxyHeader,
 }
 
 impl Asked {
-    pub(super) fn subject(&self, station: &Station) -> Subject {
-        Subject { method: self.method, address: self.back, call: station.call_hash(self.request.call_id()) }
+    pub(super) fn subject(&self) -> Subject {
+        Subject { method: self.method, address: self.back, call: self.call }
     }
 }
 
@@ -55,7 +57,8 @@ impl Engine {
         let source = Flow { listener: header.listener, remote: header.source };
         let back = Address { listener: header.listener, to: reply_to(&request, &source), transport: header.transport };
         let key = ServerKey::of(&self.station.keys.branch, &request)?;
-        Some(Asked { method: request.method().kind(), request, source, back, key, header })
+        let call = self.station.call_hash(request.call_id());
+        Some(Asked { method: request.method().kind(), request, source, back, key, call, header })
     }
 
     /// Nobody else holds what it belongs to.
@@ -170,7 +173,7 @@ impl Engine {
             Some(dialog) => self.within(turn, asked, routed, &dialog),
             None if asked.method.creates_dialog()
                 && asked.request.to_tag().is_none()
-                && turn.view.placements().current.all_drain() =>
+                && turn.view.placements().current.inputs().all_drain() =>
             {
                 refuse(turn, station, &asked.request, &asked.source, asked.back, Refusal::draining());
             }
@@ -219,7 +222,7 @@ impl Engine {
         let key = (asked.method == MethodKind::Invite).then(|| call_key(&asked.request));
         let decisions = vec![Decision::InDialog { sender: dialog.sender, node: dialog.node() }];
         let owner = self.proxy.next_owner();
-        let server = self.proxy.table.open_server(asked.key, asked.subject(&self.station), owner);
+        let server = self.proxy.table.open_server(asked.key, asked.subject(), owner);
         let sender = Sender::at(&self.station.rack, &dialog.near());
         let (request, source) = (asked.request, asked.source);
         let original = Original { request, source, routed, record_route, sender, session };

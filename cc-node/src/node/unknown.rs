@@ -27,7 +27,7 @@ impl Engine {
     /// Takes the request, unless another node may hold what it belongs to: then that is asked.
     pub(super) fn known_or_asked_about(&mut self, turn: &mut Turn<'_>, asked: Asked) {
         let may_be_asked = matches!(asked.method, MethodKind::Invite | MethodKind::Cancel | MethodKind::Ack);
-        if !may_be_asked || self.is_settled(turn, &asked.header, &asked.request) {
+        if !may_be_asked || self.is_settled(turn, &asked.header, &asked.request, asked.call) {
             return self.take(turn, asked);
         }
         let transaction = transaction(self, &asked);
@@ -39,8 +39,15 @@ impl Engine {
             MethodKind::Ack => None,
             _ => Some(asked.request.to_tag().is_none()),
         };
-        let late = asked.method != MethodKind::Invite;
-        let others = self.others(turn, &asked.request, transaction.number(), opens, late);
+        let way = Way {
+            slot: asked.call.slot(),
+            token: self.token_of(&asked.request),
+            opens,
+            diverted: self.is_elsewhere(turn, asked.call, opens),
+            late: asked.method != MethodKind::Invite,
+            response: false,
+        };
+        let others = self.others(turn, way, transaction.number());
         if others.is_empty() {
             return self.take(turn, asked);
         }
@@ -55,13 +62,15 @@ impl Engine {
         header: ProxyHeader,
         response: SipMessage,
     ) {
-        let method = response.method().kind();
+        let (method, call) = (response.method().kind(), self.station.call_hash(response.call_id()));
         if method == MethodKind::Invite
-            && !self.is_settled(turn, &header, &response)
+            && !self.is_settled(turn, &header, &response, call)
             && let Some(key) = self.client_key(&response)
             && self.proxy.table.find_client(key).is_none()
         {
-            let others = self.others(turn, &response, key.number(), Some(true), true);
+            let (slot, token) = (call.slot(), self.token_of(&response));
+            let way = Way { slot, token, opens: Some(true), diverted: false, late: true, response: true };
+            let others = self.others(turn, way, key.number());
             if !others.is_empty() {
                 let about = About { transaction: key.number(), method, status: response.status() };
                 return self.ask(turn, about, header, &response, &others);
@@ -71,24 +80,21 @@ impl Engine {
     }
 
     /// Nearly always: it came under the placement that we know, which has stood for long, and to its taker.
-    fn is_settled(&self, turn: &Turn<'_>, header: &ProxyHeader, message: &SipMessage) -> bool {
+    fn is_settled(&self, turn: &Turn<'_>, header: &ProxyHeader, message: &SipMessage, call: CallHash) -> bool {
         let placements = turn.view.placements();
         if !placements.former.is_empty() || header.epoch != placements.current.epoch() || self.inquiries.has_left() {
             return false;
         }
-        let hash = self.station.call_hash(message.call_id());
-        let ours = |opens| placements.current.taker(hash.slot(), opens) == Some(self.station.id);
+        let ours = |opens| placements.current.taker(call.slot(), opens) == Some(self.station.id);
         let is_invite = || message.is_request() && message.method().kind() == MethodKind::Invite;
         let no_strays = || placements.holders.is_empty() || is_invite();
-        ours(true) && ours(false) && !is_diverted(turn, hash) && no_strays()
+        ours(true) && ours(false) && !has_refused(turn, call) && no_strays()
     }
 
     fn take_response(&mut self, turn: &mut Turn<'_>, header: &ProxyHeader, response: SipMessage) {
         let source = Flow { listener: header.listener, remote: header.source };
-        let (call_id, before) = (response.bytes().clone(), turn.stats.responses_by_token);
-        self.proxy.response(turn, &self.station, &source, response);
-        if turn.stats.responses_by_token > before {
-            self.blindly(turn, Blind::Response, common::sip::call_id(&call_id).unwrap_or_default());
+        if let Some(blind) = self.proxy.response(turn, &self.station, &source, response) {
+            self.blindly(turn, Blind::Response, blind.call_id());
         }
     }
 
@@ -105,29 +111,16 @@ impl Engine {
         }
     }
 
-    /// Who may hold the transaction of this message, which we do not know.
-    fn others(
-        &mut self,
-        turn: &Turn<'_>,
-        message: &SipMessage,
-        transaction: u128,
-        opens: Option<bool>,
-        late: bool,
-    ) -> SmallVec<[NodeId; 4]> {
+    /// What opens a call and is not ours by the placement was diverted, and may have been to others before; so may what we
+    /// have lately refused a share of.
+    fn is_elsewhere(&self, turn: &Turn<'_>, call: CallHash, opens: Option<bool>) -> bool {
+        let taker = || turn.view.placements().current.taker(call.slot(), true);
+        has_refused(turn, call) || (opens == Some(true) && taker() != Some(self.station.id))
+    }
+
+    /// Who may hold a transaction that we do not know, of a message that goes this way.
+    fn others(&mut self, turn: &Turn<'_>, way: Way, transaction: u128) -> SmallVec<[NodeId; 4]> {
         let placements = turn.view.placements();
-        let hash = self.station.call_hash(message.call_id());
-        // What is not ours by the placement was diverted, and may have been to others before.
-        let ours = |opens| placements.current.taker(hash.slot(), opens) == Some(self.station.id);
-        let elsewhere = opens == Some(true) && !ours(true);
-        let diverted = message.is_request() && (elsewhere || is_diverted(turn, hash));
-        let way = Way {
-            slot: hash.slot(),
-            token: self.token_of(message),
-            opens,
-            diverted,
-            late,
-            response: !message.is_request(),
-        };
         let mut others = placements.may_hold(self.station.id, way);
         let left_to = self.inquiries.left_to(turn.now, transaction);
         let lives = |node: &NodeId| placements.current.live(*node).is_some();
@@ -248,9 +241,9 @@ impl Engine {
 }
 
 /// This node has lately refused a share of the new calls in which this one is.
-fn is_diverted(turn: &Turn<'_>, hash: CallHash) -> bool {
+fn has_refused(turn: &Turn<'_>, call: CallHash) -> bool {
     let least = turn.view.least_admitted();
-    least < u16::MAX && hash.admission() >= least
+    least < u16::MAX && call.admission() >= least
 }
 
 /// The key of the transaction that this request belongs to: of a CANCEL, the INVITE's.

@@ -107,11 +107,6 @@ impl Ownership {
         let formers = self.recent.formers(now, &inputs);
         Report { node: self.node, boot: self.boot, epoch, inputs, formers }
     }
-
-    /// Whether the placement holds this very incarnation live.
-    pub fn is_member(&self) -> bool {
-        self.placement().live(self.node) == Some(self.boot)
-    }
 }
 
 #[cfg(test)]
@@ -155,11 +150,11 @@ mod tests {
         let mut o = Ownership::new(NodeId(2), BootId(7), Placer::new(KEY));
         assert_eq!(o.report(Time(0)).epoch, Epoch(0), "nothing to teach a load manager");
         assert_eq!(o.hear(Time(0), &beacon(5, &[1, 2, 3])), Adoption::Adopted(Epoch(5)));
-        assert!(o.is_member());
+        assert_eq!(o.placement().live(NodeId(2)), Some(BootId(7)));
         assert_eq!(o.hear(Time(0), &beacon(5, &[1, 2, 3])), Adoption::Nothing);
         assert_eq!(o.hear(Time(0), &beacon(4, &[1])), Adoption::Nothing, "late");
         assert_eq!(o.hear(Time(0), &beacon(7, &[1, 3])), Adoption::Adopted(Epoch(7)));
-        assert!(!o.is_member());
+        assert_eq!(o.placement().live(NodeId(2)), None);
         assert!(o.placement().shares().contains(&(NodeId(2), 0)));
     }
 

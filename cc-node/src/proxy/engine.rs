@@ -103,7 +103,7 @@ impl Proxy {
         let Job { original, server, owner, caller, choices, decisions, key, call, dialogs } = job;
         let method = original.request.method().kind();
         if method == MethodKind::Invite {
-            self.note_stray(turn, station, owner, original.request.call_id());
+            self.note_stray(turn, station, owner, server);
         }
         let unanswered = || self.timers.insert(turn.now + station.timing.until_each_t2(), Wait::Answer(owner));
         let patience = (method != MethodKind::Invite).then(unanswered);

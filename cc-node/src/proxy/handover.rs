@@ -3,9 +3,8 @@
 
 use super::engine::Proxy;
 use crate::station::Station;
-use crate::transaction::Owner;
+use crate::transaction::{Owner, ServerId};
 use crate::turn::Turn;
-use common::ids::Epoch;
 
 impl Proxy {
     /// Ends everything that is pending, without a word: this node was removed from the placement, and its slots are
@@ -25,19 +24,23 @@ impl Proxy {
 
     /// Another placement stands: notes which INVITEs are held in slots that this node would not be given any more.
     pub fn placed(&mut self, turn: &Turn<'_>, station: &Station) {
-        let current = &turn.view.placements().current;
-        let is_stray = |call_id: &[u8]| current.taker(station.call_hash(call_id).slot(), true) != Some(station.id);
         let pending = self.contexts.iter().filter(|(_, context)| context.is_invite() && !context.final_sent);
-        let strays = pending.filter(|(_, context)| is_stray(context.original.request.call_id()));
+        let strays = pending.filter(|(_, context)| self.is_stray(turn, station, context.server));
         self.strays = strays.map(|(owner, _)| Owner(*owner)).collect();
     }
 
     /// An INVITE begins here; one that was diverted to us is a stray from the first.
-    pub(super) fn note_stray(&mut self, turn: &Turn<'_>, station: &Station, owner: Owner, call_id: &[u8]) {
-        let current = &turn.view.placements().current;
-        if current.epoch() > Epoch(0) && current.taker(station.call_hash(call_id).slot(), true) != Some(station.id) {
+    pub(super) fn note_stray(&mut self, turn: &Turn<'_>, station: &Station, owner: Owner, server: ServerId) {
+        if self.is_stray(turn, station, server) {
             self.strays.push(owner);
         }
+    }
+
+    /// Somebody else would be given the call of this transaction now.
+    fn is_stray(&self, turn: &Turn<'_>, station: &Station, server: ServerId) -> bool {
+        let current = &turn.view.placements().current;
+        let taker = self.table.call(server).and_then(|call| current.taker(call.slot(), true));
+        taker.is_some_and(|taker| taker != station.id)
     }
 
     /// How many of them are still pending.

@@ -19,17 +19,45 @@ use common::sip::{Edit, HeaderId, MethodKind, SipMessage};
 use common::time::Duration;
 
 impl Proxy {
-    /// A response from outside, validated. `source`: where it came from and the listener that it came in at.
-    pub fn response(&mut self, turn: &mut Turn<'_>, station: &Station, source: &Flow, response: SipMessage) {
-        let Ok(via) = response.top_via() else { return turn.stats.drop(DropReason::Malformed) };
-        if !station.vip.names_via(&via) {
-            return turn.stats.drop(DropReason::StrayResponse);
-        }
+    /// A response from outside, validated. `source`: where it came from and the listener that it came in at. Gives it back
+    /// if it went on by its token alone, since no transaction here knows it.
+    pub fn response(
+        &mut self,
+        turn: &mut Turn<'_>,
+        station: &Station,
+        source: &Flow,
+        response: SipMessage,
+    ) -> Option<SipMessage> {
+        let via = match response.top_via() {
+            Ok(via) if station.vip.names_via(&via) => via,
+            Ok(_) => {
+                turn.stats.drop(DropReason::StrayResponse);
+                return None;
+            }
+            Err(_) => {
+                turn.stats.drop(DropReason::Malformed);
+                return None;
+            }
+        };
         let method = response.method();
         let key = ClientKey::of(&station.keys.branch, &via, &method);
         let Some(client) = key.and_then(|key| self.table.find_client(key)) else {
-            return stateless::response(turn, station, source, &response);
+            return stateless::response(turn, station, source, &response).then_some(response);
         };
+        self.of_transaction(turn, station, source, client, response);
+        None
+    }
+
+    /// A response to a request that this node has sent.
+    fn of_transaction(
+        &mut self,
+        turn: &mut Turn<'_>,
+        station: &Station,
+        source: &Flow,
+        client: ClientId,
+        response: SipMessage,
+    ) {
+        let method = response.method();
         let status = response.status();
         if method.kind() == MethodKind::Cancel {
             // To a CANCEL of ours: it ends here.

@@ -18,22 +18,25 @@ use common::token;
 use std::net::{IpAddr, SocketAddr};
 
 /// A response without transaction: a late 2xx, or one for a request that another node forwarded. A response to a CANCEL
-/// is for the node that made it, a 100 for the hop that asked.
-pub fn response(turn: &mut Turn<'_>, station: &Station, source: &Flow, response: &SipMessage) {
+/// is for the node that made it, a 100 for the hop that asked. Whether it went on.
+pub fn response(turn: &mut Turn<'_>, station: &Station, source: &Flow, response: &SipMessage) -> bool {
     let method = response.method().kind();
     let token = response.top_via().ok().and_then(|via| via.params.value("sr"));
     let ours = token.and_then(|sr| token::via::check(&station.keys.token, sr.as_bytes(), response.call_id()));
     if ours.is_none() || method == MethodKind::Cancel || response.status() == 100 {
-        return turn.stats.drop(DropReason::StrayResponse);
+        turn.stats.drop(DropReason::StrayResponse);
+        return false;
     }
     // A Via may name anything; what is no host of its own gets nothing (RFC 4475 §3.3.10).
     let Some(to) = next_address(response).filter(|to| is_one_host(to.ip())) else {
-        return turn.stats.drop(DropReason::NotForwarded);
+        turn.stats.drop(DropReason::NotForwarded);
+        return false;
     };
     turn.stats.responses_by_token += 1;
     let bytes = upstream(station, response, Edge::between(&station.rack, source.remote, to));
     let listener = listener_towards(station, source.listener, to);
     turn.send(method, Address { listener, to, transport: Transport::Udp }, Outgoing::new(None, bytes));
+    true
 }
 
 fn is_one_host(ip: IpAddr) -> bool {

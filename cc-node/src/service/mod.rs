@@ -83,12 +83,12 @@ impl Refusal {
         self
     }
 
-    /// 503 with a Retry-After: what is full now may not be in a moment.
     /// Nobody takes new calls: all nodes are draining.
     pub fn draining() -> Refusal {
         Refusal::because(503, Rejection::Full, "All Nodes Are Draining").with("Retry-After", "30")
     }
 
+    /// 503 with a Retry-After: what is full now may not be in a moment.
     pub fn full(what: &str) -> Refusal {
         Refusal::because(503, Rejection::Full, format!("Too Many {what}")).with("Retry-After", "5")
     }

@@ -146,6 +146,11 @@ impl Table {
         self.servers.get(id.index).filter(|e| e.serial == id.serial).map(|e| e.user)
     }
 
+    /// The hash of its Call-ID.
+    pub fn call(&self, id: ServerId) -> Option<CallHash> {
+        self.servers.get(id.index).filter(|e| e.serial == id.serial).map(|e| e.subject.call)
+    }
+
     /// A request that matches this transaction: a repeat, or (for an INVITE's) an ACK.
     pub fn request(&mut self, turn: &mut Turn<'_>, id: ServerId, is_ack: bool) -> ServerSaw {
         let timing = self.timing;

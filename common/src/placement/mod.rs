@@ -36,7 +36,6 @@ pub struct Placement {
     /// Indices into `inputs.members`, owner first.
     lists: Lists,
     digest: u64,
-    all_drain: bool,
 }
 
 impl std::fmt::Debug for Placement {
@@ -56,8 +55,7 @@ impl Placement {
             Policy::PeerClasses => peer_classes::lists(key, &inputs.members),
         };
         let digest = digest(key, &inputs, &lists);
-        let all_drain = inputs.all_drain();
-        Placement { epoch, inputs, lists, digest, all_drain }
+        Placement { epoch, inputs, lists, digest }
     }
 
     /// Nobody, under epoch 0: what everybody stands under before the first beacon.
@@ -92,19 +90,17 @@ impl Placement {
     /// list that is not draining, else to any other that is not, if there is one.
     pub fn taker(&self, slot: Slot, opens: bool) -> Option<NodeId> {
         let members = &self.inputs.members;
-        let list = self.lists[usize::from(slot.0)].into_iter().filter(|i| *i != NONE);
-        let first = list.map(|i| &members[usize::from(i)]).find(|m| !m.draining);
-        let others = || {
-            let from = usize::from(slot.0) % members.len().max(1);
-            members.iter().cycle().skip(from).take(members.len()).find(|m| m.live.is_some() && !m.draining)
-        };
-        let fresh = if opens { first.or_else(others) } else { None };
-        fresh.map(|m| m.node).or_else(|| self.owner(slot))
+        let fresh = |at: &usize| members[*at].live.is_some() && !members[*at].draining;
+        let taker = if opens { self.takers(slot).find(fresh) } else { None };
+        taker.map(|at| members[at].node).or_else(|| self.owner(slot))
     }
 
-    /// Nobody takes new calls: all nodes are draining.
-    pub fn all_drain(&self) -> bool {
-        self.all_drain
+    /// Who is asked to take a new call of this slot, one after the other: its list, then every member from some place on
+    /// that the slot decides. Positions among the members; some of them may not live.
+    pub fn takers(&self, slot: Slot) -> impl Iterator<Item = usize> + '_ {
+        let (list, count) = (self.lists[usize::from(slot.0)], self.inputs.members.len());
+        let all = (0..count).map(move |n| (usize::from(slot.0) + n) % count);
+        list.into_iter().filter(|i| *i != NONE).map(usize::from).chain(all)
     }
 
     /// The incarnation of a node that is live.

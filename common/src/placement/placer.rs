@@ -55,8 +55,7 @@ impl Placer {
         }
         let (lists, digest) =
             known.back().map_or_else(|| (Placement::empty().lists, 0), |k| (k.lists.clone(), k.digest));
-        let all_drain = inputs.all_drain();
-        Arc::new(Placement { epoch, inputs, lists, digest, all_drain })
+        Arc::new(Placement { epoch, inputs, lists, digest })
     }
 }
 

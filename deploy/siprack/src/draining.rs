@@ -89,7 +89,9 @@ pub fn others_take(agent: &Value, id: u16) -> bool {
 pub fn begun(id: u16, calls: u64, others: bool) -> String {
     let goes = match others {
         true => format!("cc-node {id} is draining: new calls go to the others"),
-        false => format!("cc-node {id} is draining, and no other node takes new calls, so they are refused with 503"),
+        false => format!(
+            "cc-node {id} is draining, and no other node takes new calls: while all are up they are refused with 503"
+        ),
     };
     match calls {
         0 => format!("{goes}, it holds no calls"),

@@ -142,9 +142,9 @@ pub fn ingress(
     };
     let call = CallHash::of(&gate.keys.placement, scanned.call_id);
     let reach = match choose(gate, table, &scanned, call) {
-        Way::To(reach) => Some(reach),
-        Way::Full => return Verdict::Full,
-        Way::Nobody => None,
+        Taker::Node(reach) => Some(reach),
+        Taker::Full(_) => return Verdict::Full,
+        Taker::Nobody => None,
     };
     let to_worker = |reach: &Reach| Some((reach.node, reach.plane, reach.worker(call)?));
     let Some((node, plane, to)) = reach.and_then(to_worker) else {
@@ -171,23 +171,15 @@ pub fn ingress(
     Verdict::ToNode { node, plane, to, start: scanned.start }
 }
 
-/// Where a datagram goes.
-enum Way<'t> {
-    To(&'t Reach),
-    /// What would open a call, and all nodes refuse it.
-    Full,
-    Nobody,
-}
-
 /// The node that a valid token names, if it may still be given anything; else by the Call-ID: to the slot's owner, or, with
 /// what may open a call, to who takes new ones. A CANCEL and an ACK go the way of their INVITE.
-fn choose<'t>(gate: &Gate, table: &'t Table, scanned: &Scanned<'_>, call: CallHash) -> Way<'t> {
+fn choose<'t>(gate: &Gate, table: &'t Table, scanned: &Scanned<'_>, call: CallHash) -> Taker<'t> {
     let named = scanned
         .token
         .and_then(|sr| token::route(&gate.keys.token, sr, scanned.call_id))
         .and_then(|node| table.named(node));
     if let Some(named) = named {
-        return Way::To(named);
+        return Taker::Node(named);
     }
     let follows = match scanned.start {
         Start::Request(MethodKind::Ack) => true,
@@ -195,12 +187,10 @@ fn choose<'t>(gate: &Gate, table: &'t Table, scanned: &Scanned<'_>, call: CallHa
         _ => false,
     };
     if !scanned.creates_dialog && !follows {
-        return table.owner(call.slot()).map_or(Way::Nobody, Way::To);
+        return table.owner(call.slot()).map_or(Taker::Nobody, Taker::Node);
     }
     match table.taker(call) {
-        Taker::Node(node) => Way::To(node),
-        Taker::Full(node) if follows => Way::To(node),
-        Taker::Full(_) => Way::Full,
-        Taker::Nobody => Way::Nobody,
+        Taker::Full(node) if follows => Taker::Node(node),
+        taker => taker,
     }
 }

@@ -67,3 +67,27 @@ impl Learning {
         self.best
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(n: u64) -> Time {
+        Time(n * 1000)
+    }
+
+    #[test]
+    fn where_an_epoch_is_named_its_report_is_waited_for_once_more() {
+        let mut learning = Learning::new(ms(0), None);
+        learning.names_an_epoch(ms(100));
+        assert!(!learning.is_over(ms(199), 3));
+        learning.names_an_epoch(ms(200));
+        assert!(!learning.is_over(ms(999), 3), "no cold start yet");
+        learning.names_an_epoch(ms(1000));
+        assert!(learning.is_over(ms(1000), 3), "nor is it waited for for ever");
+        let mut learning = Learning::new(ms(0), None);
+        learning.report(NodeId(1), Epoch(57), Inputs::default(), Vec::new());
+        learning.names_an_epoch(ms(200));
+        assert!(learning.is_over(ms(200), 3), "it has come");
+    }
+}

@@ -110,10 +110,7 @@ fn drain(s: &mut Simulation) -> Outcome {
     ms(s, 100);
     repeated(s)?;
     // New calls go to somebody else, and stay there when it takes new ones again.
-    let other = s.invite_at(alice(), BOB, OWNER);
-    let second = s.expect(bob(), "INVITE")?;
-    s.answer(bob(), &second, 180, "b");
-    s.expect(alice(), "180")?;
+    let (other, _) = ringing(s)?;
     s.drain_node(AT, false);
     settles(s)?;
     repeated(s)?;
@@ -121,26 +118,24 @@ fn drain(s: &mut Simulation) -> Outcome {
     answered(s, &attempt, &invite)
 }
 
-fn return_(s: &mut Simulation) -> Outcome {
+/// It is dead; who stands in for it holds a call that rings.
+fn stood_in(s: &mut Simulation) -> Result<Dialog, String> {
     s.kill_node(AT, true);
     ms(s, 50);
-    let stand_in = s.invite_at(alice(), BOB, OWNER);
-    let invite = s.expect(bob(), "INVITE")?;
-    s.answer(bob(), &invite, 180, "b");
-    s.expect(alice(), "180")?;
+    ringing(s).map(|(attempt, _)| attempt)
+}
+
+fn return_(s: &mut Simulation) -> Outcome {
+    let attempt = stood_in(s)?;
     s.start_node(AT);
     settles(s)?;
     repeated(s)?;
-    cancelled(s, &stand_in)
+    cancelled(s, &attempt)
 }
 
 /// Bob rings for longer than anything is repeated: who holds the call is found all the same.
 fn return_long_after(s: &mut Simulation) -> Outcome {
-    s.kill_node(AT, true);
-    ms(s, 50);
-    let attempt = s.invite_at(alice(), BOB, OWNER);
-    let invite = s.expect(bob(), "INVITE")?;
-    s.answer(bob(), &invite, 180, "b");
+    let attempt = stood_in(s)?;
     s.start_node(AT);
     settles(s)?;
     s.run_for(Duration::from_secs(50));
@@ -227,10 +222,7 @@ fn weight(s: &mut Simulation) -> Outcome {
 fn full_node(s: &mut Simulation) -> Outcome {
     s.admit(AT, 0);
     ms(s, 200);
-    let attempt = s.invite_at(alice(), BOB, OWNER);
-    let invite = s.expect(bob(), "INVITE")?;
-    s.answer(bob(), &invite, 180, "b");
-    s.expect(alice(), "180")?;
+    let (attempt, _) = ringing(s)?;
     repeated(s)?;
     s.admit(AT, u16::MAX);
     ms(s, 200);

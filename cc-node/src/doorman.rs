@@ -6,6 +6,7 @@ use common::config::{Planes, Rack};
 use common::ids::NodeId;
 use common::keys::Keys;
 use common::sip::call_id;
+use common::time::Time;
 use common::wire::proxy::{Direction, ProxyHeader};
 use std::net::{IpAddr, SocketAddr};
 
@@ -14,6 +15,8 @@ use std::net::{IpAddr, SocketAddr};
 pub enum Refused {
     Header,
     Sender,
+    /// Handed over too long ago: somebody has kept it.
+    Stale,
 }
 
 pub struct Doorman {
@@ -28,8 +31,14 @@ impl Doorman {
         Doorman { load_managers, nodes }
     }
 
-    /// The header, and where the message begins.
-    pub fn admit(&self, keys: &Keys, datagram: &[u8], from: SocketAddr) -> Result<(ProxyHeader, usize), Refused> {
+    /// The header, and where the message begins. `now` is the load manager's.
+    pub fn admit(
+        &self,
+        keys: &Keys,
+        now: Time,
+        datagram: &[u8],
+        from: SocketAddr,
+    ) -> Result<(ProxyHeader, usize), Refused> {
         // The address first: it costs nothing.
         if !self.is_inside(from.ip()) {
             return Err(Refused::Sender);
@@ -43,7 +52,11 @@ impl Doorman {
             // What goes outwards is for the load manager.
             (Direction::Ingress | Direction::Egress, _) => false,
         };
-        if may { Ok((header, offset)) } else { Err(Refused::Sender) }
+        match may {
+            false => Err(Refused::Sender),
+            true if !header.sent.is_fresh(now) => Err(Refused::Stale),
+            true => Ok((header, offset)),
+        }
     }
 
     fn is_inside(&self, ip: IpAddr) -> bool {
@@ -57,8 +70,9 @@ mod tests {
     use super::*;
     use common::ids::{BootId, Epoch, ListenerId};
     use common::keys::RackKey;
-    use common::wire::proxy::MAX;
+    use common::wire::proxy::{FRESH, MAX, Sent};
 
+    const NOW: Time = Time(77_000_000);
     const MESSAGE: &[u8] = b"OPTIONS sip:rack.test SIP/2.0\r\nCall-ID: c1\r\n\r\n";
 
     fn keys(seed: u8) -> Keys {
@@ -75,6 +89,7 @@ mod tests {
                 ListenerId(0),
                 BootId(1),
                 Epoch(1),
+                Sent::at(NOW),
             )
         };
         let (id, key) = keys.plane.current();
@@ -88,7 +103,7 @@ mod tests {
         let rack = Rack::one_machine_default(3).expand();
         let (doorman, keys, foreign) = (Doorman::new(&rack), keys(1), keys(2));
         let inside = "127.0.0.1:15010".parse().unwrap();
-        let enter = |d: &[u8], from| doorman.admit(&keys, d, from).map(|(h, at)| (h.source.port(), d.len() - at));
+        let enter = |d: &[u8], from| doorman.admit(&keys, NOW, d, from).map(|(h, at)| (h.source.port(), d.len() - at));
         let good = datagram(&keys, 0, Direction::Ingress);
         assert_eq!(enter(&good, inside), Ok((1024, MESSAGE.len())));
         assert_eq!(enter(&datagram(&keys, 2, Direction::Inside), inside), Ok((1024, MESSAGE.len())));
@@ -98,6 +113,9 @@ mod tests {
         assert_eq!(enter(&datagram(&keys, 2, Direction::Ingress), inside), Err(Refused::Sender), "no load manager");
         assert_eq!(enter(&datagram(&foreign, 0, Direction::Ingress), inside), Err(Refused::Header), "another key");
         assert_eq!(enter(MESSAGE, inside), Err(Refused::Header));
+        let at = |now| doorman.admit(&keys, now, &good, inside).map(|(h, _)| h.source.port());
+        assert_eq!((at(NOW + FRESH), at(NOW - FRESH)), (Ok(1024), Ok(1024)));
+        assert_eq!(at(NOW + FRESH + FRESH), Err(Refused::Stale), "kept by somebody");
         let moved = [&good[..good.len() - MESSAGE.len()], &MESSAGE.to_vec()[..]].concat();
         let moved = String::from_utf8_lossy(&moved).into_owned().replace("c1", "c2").into_bytes();
         assert_eq!(enter(&moved, inside), Err(Refused::Header), "a header moved to another call");

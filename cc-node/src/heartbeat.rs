@@ -68,6 +68,22 @@ pub struct Heart {
     /// When a beacon came in over each plane.
     heard: [Time; 2],
     lm_plane: Plane,
+    lm_clock: LmClock,
+}
+
+/// How the load manager's clock stands against ours: it shows ours and so many µs more, going round.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LmClock(pub u64);
+
+impl LmClock {
+    fn of(beacon: &Beacon, now: Time) -> LmClock {
+        LmClock(beacon.sent_us.wrapping_sub(now.0))
+    }
+
+    /// What it shows when ours shows this.
+    pub fn at(self, now: Time) -> Time {
+        Time(now.0.wrapping_add(self.0))
+    }
 }
 
 impl Heart {
@@ -85,6 +101,7 @@ impl Heart {
             grants,
             heard: [now; 2],
             lm_plane: Plane::A,
+            lm_clock: LmClock::default(),
         }
     }
 
@@ -128,24 +145,24 @@ impl Heart {
     }
 
     /// A beacon came in over this plane. Remembers the nonce to quote, and takes the lease that an echo gives. Nonces of one
-    /// load-manager incarnation grow; another incarnation starts anew.
-    pub fn beacon(&mut self, now: Time, plane: Plane, beacon: &Beacon) {
-        self.heard[plane as usize] = now;
-        if beacon.lm_boot != self.lm_boot {
-            // An old incarnation's last datagrams may still be on a plane; its nonce would only make us not count.
-            if beacon.lm_boot < self.lm_boot {
-                return;
-            }
-            self.lm_boot = beacon.lm_boot;
-            self.beacon_nonce = beacon.nonce;
+    /// load-manager incarnation grow; another incarnation starts anew. False if it is older than one heard before, of a
+    /// dead load manager or late or replayed: then it says nothing any more.
+    pub fn beacon(&mut self, now: Time, plane: Plane, beacon: &Beacon) -> bool {
+        if (beacon.lm_boot, beacon.nonce) < (self.lm_boot, self.beacon_nonce) {
+            return false;
         }
-        self.beacon_nonce = self.beacon_nonce.max(beacon.nonce);
+        self.heard[plane as usize] = now;
+        if (beacon.lm_boot, beacon.nonce) > (self.lm_boot, self.beacon_nonce) {
+            self.lm_clock = LmClock::of(beacon, now);
+        }
+        (self.lm_boot, self.beacon_nonce) = (beacon.lm_boot, beacon.nonce);
         let us = (self.setup.node, self.setup.boot);
         let held = beacon.learning || beacon.inputs.live().any(|live| live == us);
         let least = if held { Epoch(0) } else { beacon.epoch };
         if let Some(echo) = beacon.echoes.iter().find(|echo| (echo.node, echo.boot) == us) {
             self.grants.echoed(echo.sequence, least);
         }
+        true
     }
 
     /// The plane on which the load manager is reached: another one once it was silent there for three periods, and was not
@@ -157,6 +174,10 @@ impl Heart {
             self.lm_plane = other;
         }
         self.lm_plane
+    }
+
+    pub fn lm_clock(&self) -> LmClock {
+        self.lm_clock
     }
 
     /// Until when this node may send towards the outside.
@@ -203,11 +224,12 @@ mod tests {
     }
 
     fn beacon(lm_boot: u64, nonce: u64) -> Beacon {
-        let inputs = Inputs { policy: Policy::Rendezvous, members: vec![] };
+        let inputs = Inputs { policy: Policy::Rendezvous, members: vec![], ..Inputs::default() };
         let (lm_boot, epoch) = (BootId(lm_boot), Epoch(1));
         Beacon {
             lm_boot,
             nonce,
+            sent_us: 0,
             epoch,
             inputs,
             formers: vec![],

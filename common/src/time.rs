@@ -1,10 +1,10 @@
-//! Time as the cores see it: microseconds of a monotonic clock that has no meaning outside its process.
+//! Time as the cores see it: microseconds of a monotonic clock that has no meaning outside its machine.
 //! Cores are handed a `Time`; only `io` and the simulator make one.
 
 use std::ops::{Add, Sub};
 pub use std::time::Duration;
 
-/// A moment, in microseconds since an arbitrary origin of this process (or of the simulation).
+/// A moment, in microseconds since an arbitrary origin of this machine (or of the simulation).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(pub u64);
 

@@ -5,7 +5,7 @@ use common::ids::{BootId, Epoch, ListenerId, NodeId, Transport};
 use common::io::poll;
 use common::io::udp::{self, BATCH, Receiver, SendBatch};
 use common::keys::{Keys, RackKey};
-use common::wire::proxy::{Direction, Inquiry, MAX, ProxyHeader};
+use common::wire::proxy::{Direction, Inquiry, MAX, ProxyHeader, Sent};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::net::SocketAddr;
@@ -55,6 +55,7 @@ fn a_batch_through_the_kernel_and_its_headers_allocate_nothing() {
         connection: 1,
         visited: [1, 2, 3, 4].map(NodeId).into_iter().collect(),
         inquiry: Some((Inquiry::Yours, 1)),
+        sent: Sent(1),
         direction: Direction::Ingress,
     };
     let (mut batch, mut receiver, mut ready) = (SendBatch::new(), Receiver::new(), Vec::new());

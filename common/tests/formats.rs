@@ -179,7 +179,7 @@ fn member(node: u16, weight: u16, class: u8, domain: u16) -> Member {
 }
 
 fn place_under(key: &[u8; 16], members: Vec<Member>) -> Placement {
-    Placement::compute(key, Epoch(1), Inputs { policy: Policy::Rendezvous, members })
+    Placement::compute(key, Epoch(1), Inputs { policy: Policy::Rendezvous, members, ..Inputs::default() })
 }
 
 fn place(members: Vec<Member>) -> Placement {
@@ -456,7 +456,7 @@ mod tokens {
     fn another_rack_and_another_key_id_are_refused() {
         let key = *keys().token.current().1;
         let stranger = Keys::derive(&RackKey([9; 32])).token;
-        let renamed = KeyRing::new(2, key);
+        let renamed = KeyRing::new(|id| if id == 2 { key } else { [0; 16] });
         for ring in [stranger, renamed] {
             for token in every_form() {
                 let sr = token.as_bytes();

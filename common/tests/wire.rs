@@ -7,7 +7,7 @@
 #![allow(clippy::unwrap_used)]
 
 use common::ids::{BootId, Epoch, HistoryId, Level, ListenerId, NodeId, Plane, Transport};
-use common::keys::{KeyRing, Keys, RackKey};
+use common::keys::{Generations, KeyRing, Keys, RackKey, Span};
 use common::location::command::RequestedContact;
 use common::location::{
     Aor, Binding, Bindings, Change, Command, Entry, IdempotenceKey, LogTime, Outcome, Record, RecordKey, RecordSum,
@@ -20,13 +20,14 @@ use common::wire::control::{Report, Stopped};
 use common::wire::frame::{self, FrameError, Message};
 use common::wire::heartbeat::{self, Heartbeat, HeartbeatError, NodeState, V2};
 use common::wire::location::{FromServer, LocationFrameError, ToServer};
-use common::wire::proxy::{self, Direction, Inquiry, ProxyError, ProxyHeader};
+use common::wire::proxy::{self, Direction, Inquiry, ProxyError, ProxyHeader, Sent};
 use common::wire::sealed::{self, MAX_PLAIN, Opener, SealedError, Sealer, Side};
 use hmac::{Hmac, KeyInit, Mac};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use sha2::Sha256;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::LazyLock;
 
 const CALL: &[u8] = b"golden@vector";
 
@@ -34,8 +35,14 @@ fn keys() -> Keys {
     Keys::derive(&RackKey(std::array::from_fn(|i| i as u8)))
 }
 
+/// Told where the rack stands: what is behind the first key verifies no more.
 fn ring() -> KeyRing<[u8; 32]> {
-    keys().plane
+    static RING: LazyLock<KeyRing<[u8; 32]>> = LazyLock::new(|| {
+        let ring = keys().plane;
+        ring.turn(Span::default());
+        ring
+    });
+    RING.clone()
 }
 
 fn stranger() -> KeyRing<[u8; 32]> {
@@ -103,7 +110,9 @@ fn inputs() -> Inputs {
     };
     let second =
         Member { node: NodeId(513), weight: 1000, class: 2, domain: 3, live: None, draining: false, retired: vec![] };
-    Inputs { policy: Policy::Rendezvous, members: vec![first, second] }
+    let span = |oldest, newest| Span { oldest, newest };
+    let keys = Generations { token: span(2, 9), nonce: span(3, 4), plane: span(255, 0) };
+    Inputs { policy: Policy::Rendezvous, members: vec![first, second], keys }
 }
 
 fn a_former() -> Former {
@@ -115,6 +124,7 @@ fn a_beacon() -> Message {
     Message::Beacon(Beacon {
         lm_boot: BootId(3),
         nonce: 77,
+        sent_us: 88,
         epoch: Epoch(5),
         inputs: inputs(),
         formers: vec![a_former()],
@@ -129,6 +139,7 @@ fn a_report() -> Message {
     Message::Report(Report {
         node: NodeId(513),
         boot: BootId(9),
+        nonce: 77,
         epoch: Epoch(4),
         inputs: inputs(),
         formers: vec![a_former()],
@@ -147,6 +158,7 @@ fn header_4() -> ProxyHeader {
         ListenerId(1),
         BootId(3),
         Epoch(5),
+        Sent(0x0102_0304),
     )
 }
 
@@ -302,6 +314,7 @@ fn to_server() -> Vec<(ToServer, &'static str)> {
              652f310a",
         ),
         (ToServer::Ping, "0102"),
+        (ToServer::Keys { plane: Span { oldest: 1, newest: 2 } }, "01030102"),
     ]
 }
 
@@ -360,16 +373,16 @@ mod golden {
             (
                 a_beacon(),
                 Plane::A,
-                "535250310102010000000038034d0500020164010101ac02000206078104e8070203000000010382010181040109c801\
-             01018104ef9bafcdf8acd191010101ac02800100d5832f0203f5860ab0dafcf56665f67a",
+                "53525031010301000000003f034d580500020164010101ac02000206078104e807020300000002090304ff0001038201\
+             0181040109c80101018104ef9bafcdf8acd191010101ac028001001a1aef0ffd4c62b270520445f3f4c3ea",
             ),
             (
                 a_report(),
                 Plane::B,
-                "5352503102020101000000268104090400020164010101ac02000206078104e8070203000000010382010181040109c8\
-             01012cd0caa915e97a6039a7519805fd6ecf",
+                "53525031020301010000002d8104094d0400020164010101ac02000206078104e807020300000002090304ff00010382\
+             010181040109c80101ba6fbd12a5d9278e4bf5da9383ab2363",
             ),
-            (a_stopped(), Plane::A, "535250310302010000000003810409fe18e350c7389b82033f0a4c53f0d24e"),
+            (a_stopped(), Plane::A, "535250310303010000000003810409c4ec16ab674a76158dc69bc9bb166035"),
         ];
         for (message, plane, golden) in cases {
             assert_eq!(hex(&frame::encode(&message, &ring(), plane)), golden);
@@ -382,23 +395,23 @@ mod golden {
         let cases = [
             (
                 header_4(),
-                78,
-                "0d0a0d0a000d0a515549540a2112003ec6336409c00002019c4013c4e0000b0100000000000000000003e10008000000\
-             0000000005e200020100ef0011013333ad5607eee0399e50295b25f65130",
+                85,
+                "0d0a0d0a000d0a515549540a21120045c6336409c00002019c4013c4e0000b0100000000000000000003e10008000000\
+             0000000005e200020100e6000401020304ef00110153eb839e58a3c7c3452d52dc1e657d82",
             ),
             (
                 header_6(),
-                132,
-                "0d0a0d0a000d0a515549540a2121007420010db800000000000000000000000920010db8000000000000000000000001\
+                139,
+                "0d0a0d0a000d0a515549540a2121007b20010db800000000000000000000000920010db8000000000000000000000001\
              9c4013c5e0000b0202010000000000000003e100080000000000000005e200020102e300080102030405060708e40008\
-             0001000200030302e500050100000009ef0011015c1093ab054ea3b793c4fa80d396e324",
+             0001000200030302e500050100000009e6000401020304ef001101db93fdab703c69b36dc56695446373b7",
             ),
             (
                 header_mixed(),
-                102,
-                "0d0a0d0a000d0a515549540a2122005600000000000000000000ffffc633640920010db8000000000000000000000001\
-             9c4013c4e0000b0300020000000000000003e100080000000000000005e200020000ef001101006914cf674cbcc9b6cf\
-             5e2ae8cc4fdc",
+                109,
+                "0d0a0d0a000d0a515549540a2122005d00000000000000000000ffffc633640920010db8000000000000000000000001\
+             9c4013c4e0000b0300020000000000000003e100080000000000000005e200020000e6000401020304ef001101f2f626\
+             8a35b32a6e959879aff6a40341",
             ),
         ];
         for (header, length, golden) in cases {
@@ -406,7 +419,7 @@ mod golden {
             let datagram = [octets(golden), CALL.to_vec()].concat();
             assert_eq!(read(&datagram), Ok((header, length)));
         }
-        assert_eq!(proxy::MAX, 132, "the longest one there is");
+        assert_eq!(proxy::MAX, 139, "the longest one there is");
     }
 
     #[test]
@@ -513,7 +526,7 @@ mod heartbeats {
             heartbeat::decode(&changed, &ring(), false)
         };
         assert_eq!(with(18, 3), Err(HeartbeatError::UnknownVersion(3)));
-        assert_eq!(with(19, 9), Err(HeartbeatError::UnknownKey(9)));
+        assert_eq!(with(19, 0), Err(HeartbeatError::UnknownKey(0)));
         assert_eq!(with(15, 5), Err(HeartbeatError::State(5)));
         assert_eq!(with(4, 1), Err(HeartbeatError::Node(0x0100_0201)));
         assert_eq!(with(0, 0), Err(HeartbeatError::NotOne(bytes.len())));
@@ -636,20 +649,20 @@ mod frames {
 
     #[test]
     fn what_is_wrong_is_said() {
-        assert_eq!(frame::decode(&framed(4, 2, b"xx"), &ring()), Err(FrameError::Unknown { kind: 4, version: 2 }));
-        assert_eq!(frame::decode(&framed(1, 1, b"xx"), &ring()), Err(FrameError::Unknown { kind: 1, version: 1 }));
-        assert_eq!(frame::decode(&framed(1, 2, b"\x80"), &ring()), Err(FrameError::Body(1)));
-        let mut other_key = framed(3, 2, &[1, 1]);
-        other_key[6] = 7;
-        assert_eq!(frame::decode(&other_key, &ring()), Err(FrameError::UnknownKey(7)));
-        let longer = [framed(3, 2, &[1, 1]), vec![0]].concat();
+        assert_eq!(frame::decode(&framed(4, 3, b"xx"), &ring()), Err(FrameError::Unknown { kind: 4, version: 3 }));
+        assert_eq!(frame::decode(&framed(1, 2, b"xx"), &ring()), Err(FrameError::Unknown { kind: 1, version: 2 }));
+        assert_eq!(frame::decode(&framed(1, 3, b"\x80"), &ring()), Err(FrameError::Body(1)));
+        let mut old_key = framed(3, 3, &[1, 1]);
+        old_key[6] = 0;
+        assert_eq!(frame::decode(&old_key, &ring()), Err(FrameError::UnknownKey(0)));
+        let longer = [framed(3, 3, &[1, 1]), vec![0]].concat();
         assert_eq!(frame::decode(&longer, &ring()), Err(FrameError::Length { said: 2, there: 3 }));
     }
 
     #[test]
     fn fields_of_later_versions_in_front_of_the_mac_are_left_alone() {
         // Node 513 in postcard's variable length, boot id 9, and what a later version adds.
-        let later = framed(3, 2, b"\x81\x04\x09later");
+        let later = framed(3, 3, b"\x81\x04\x09later");
         assert_eq!(frame::decode(&later, &ring()), Ok(a_stopped()));
     }
 
@@ -670,8 +683,9 @@ mod frames {
         let beacon = Message::Beacon(Beacon {
             lm_boot: BootId(u64::MAX),
             nonce: u64::MAX,
+            sent_us: 88,
             epoch: Epoch(u64::MAX),
-            inputs: Inputs { policy: Policy::Rendezvous, members: (0..250).map(member).collect() },
+            inputs: Inputs { policy: Policy::Rendezvous, members: (0..250).map(member).collect(), ..Inputs::default() },
             formers: vec![
                 Former { epoch: Epoch(u64::MAX), age_ms: u32::MAX, differ: (0..32).map(stood).collect() };
                 MOST
@@ -717,11 +731,12 @@ mod frames {
             let plane = if b { Plane::B } else { Plane::A };
             let members_named = members.iter().map(|m| m.node).collect();
             let echo = |(node, boot, sequence)| Echo { node: NodeId(node), boot: BootId(boot), sequence };
-            let inputs = Inputs { policy: Policy::Rendezvous, members };
-            let report = Report { node: NodeId(words[0] as u16), boot: BootId(words[1]), epoch: Epoch(words[2]), inputs: inputs.clone(), formers: formers.clone() };
+            let inputs = Inputs { policy: Policy::Rendezvous, members, ..Inputs::default() };
+            let report = Report { node: NodeId(words[0] as u16), boot: BootId(words[1]), nonce: words[3], epoch: Epoch(words[2]), inputs: inputs.clone(), formers: formers.clone() };
             let beacon = Beacon {
                 lm_boot: BootId(words[0]),
                 nonce: words[1],
+                sent_us: 88,
                 epoch: Epoch(words[2]),
                 inputs,
                 formers,
@@ -738,7 +753,7 @@ mod frames {
         #[test]
         fn octets_from_the_network_never_panic(bytes in vec(any::<u8>(), 0..300), kind in 0u8..5) {
             let _ = frame::decode(&bytes, &ring());
-            let _ = frame::decode(&framed(kind, 2, &bytes), &ring());
+            let _ = frame::decode(&framed(kind, 3, &bytes), &ring());
         }
     }
 }
@@ -791,9 +806,10 @@ mod proxy_headers {
         let said = |family, addresses: &[u8], tlvs: &[u8]| read(&with_tlvs(family, addresses, tlvs)).map(|_| ());
         let (all, short) = (needed(), |from: usize, to: usize| needed()[from..to].to_vec());
         assert_eq!(said(0x12, FOUR, &all), Ok(()));
-        assert_eq!(said(0x12, FOUR, &short(14, 30)), Err(ProxyError::Missing(0xE0)));
-        assert_eq!(said(0x12, FOUR, &[short(0, 14), short(25, 30)].concat()), Err(ProxyError::Missing(0xE1)));
-        assert_eq!(said(0x12, FOUR, &short(0, 25)), Err(ProxyError::Missing(0xE2)));
+        assert_eq!(said(0x12, FOUR, &short(14, 37)), Err(ProxyError::Missing(0xE0)));
+        assert_eq!(said(0x12, FOUR, &[short(0, 14), short(25, 37)].concat()), Err(ProxyError::Missing(0xE1)));
+        assert_eq!(said(0x12, FOUR, &[short(0, 25), short(30, 37)].concat()), Err(ProxyError::Missing(0xE2)));
+        assert_eq!(said(0x12, FOUR, &short(0, 30)), Err(ProxyError::Missing(0xE6)));
         assert_eq!(said(0x31, FOUR, &all), Err(ProxyError::Family(0x31)));
         assert_eq!(said(0x00, &[], &all), Err(ProxyError::Family(0)));
         assert_eq!(said(0x22, FOUR, &[]), Err(ProxyError::Length), "IPv4's addresses in a header for IPv6");
@@ -802,15 +818,16 @@ mod proxy_headers {
         assert_eq!(with(b"\xE4\0\x0a1234567890"), Err(ProxyError::Tlv(0xE4)), "five visited nodes");
         assert_eq!(with(b"\xE4\0\x03abc"), Err(ProxyError::Tlv(0xE4)));
         assert_eq!(with(b"\xE2\0\x02\0\x09"), Err(ProxyError::Tlv(0xE2)), "no such transport");
+        assert_eq!(with(b"\xE6\0\x03abc"), Err(ProxyError::Tlv(0xE6)));
         assert_eq!(with(b"\xE5\0\x09abc"), Err(ProxyError::Length), "a TLV that runs into the MAC");
         assert_eq!(with(b"\xE5\0"), Err(ProxyError::Length));
         let datagram = [written(&header_4(), CALL), CALL.to_vec()].concat();
         assert_eq!(read(b"OPTIONS sip:rack.test SIP/2.0\r\n\r\n"), Err(ProxyError::NotOne));
-        let mut other_key = datagram.clone();
-        other_key[78 - 17] = 7;
-        assert_eq!(read(&other_key), Err(ProxyError::UnknownKey(7)));
+        let mut old_key = datagram.clone();
+        old_key[85 - 17] = 0;
+        assert_eq!(read(&old_key), Err(ProxyError::UnknownKey(0)));
         let mut other_end = datagram;
-        other_end[78 - 20] = 0xEE;
+        other_end[85 - 20] = 0xEE;
         assert_eq!(read(&other_end), Err(ProxyError::Missing(0xEF)), "the MAC is last");
     }
 
@@ -835,6 +852,7 @@ mod proxy_headers {
                 connection: words[2],
                 visited: visited.into_iter().map(NodeId).collect(),
                 inquiry: inquiry.map(|(kind, number)| (kinds[kind], number)),
+                sent: Sent(words[0] as u32),
                 direction: [Direction::Ingress, Direction::Egress, Direction::Inside][direction],
             }
         })
@@ -917,7 +935,7 @@ mod sealed_records {
         };
         assert_eq!(said(4, 1), Ok(()));
         assert_eq!(said(0, b'G'), Err(SealedError::NotOne));
-        assert_eq!(said(4, 7), Err(SealedError::UnknownKey(7)));
+        assert_eq!(said(4, 0), Err(SealedError::UnknownKey(0)));
     }
 
     #[test]

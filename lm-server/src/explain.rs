@@ -172,7 +172,8 @@ mod tests {
             draining: *standing == Standing::Draining,
             retired: vec![],
         };
-        let inputs = Inputs { policy: Policy::Rendezvous, members: (1..).zip(nodes).map(member).collect() };
+        let inputs =
+            Inputs { policy: Policy::Rendezvous, members: (1..).zip(nodes).map(member).collect(), ..Inputs::default() };
         Arc::new(Placement::compute(&gate.keys.placement, Epoch(epoch), inputs))
     }
 

@@ -5,7 +5,8 @@
 //! 2. `forward`: one datagram and a table in, one verdict out; pure, no allocation, no lock, no full parse.
 //! 3. `membership`: CC Server Table, liveness, epochs, beacons; pure, drives everything that changes the table.
 //! 4. `explain`: which slot a Call-ID has and who acts for it, for people.
-//! 5. `io`: sockets, threads, the admin port.
+//! 5. `rotation`: which keys stand, and what an operator's turn does.
+//! 6. `io`: sockets, threads, the admin port.
 //!
 //! `streams` (connections, their tuple table) will stand beside `forward`.
 
@@ -16,5 +17,7 @@ pub mod forward;
 pub mod membership;
 
 pub mod explain;
+
+pub mod rotation;
 
 pub mod io;

@@ -210,7 +210,8 @@ mod tests {
 
     fn table(two: Standing) -> Table {
         let members = vec![member(1, true), member(2, true), member(3, false)];
-        let placement = Placement::compute(&KEY, Epoch(9), Inputs { policy: Policy::Rendezvous, members });
+        let placement =
+            Placement::compute(&KEY, Epoch(9), Inputs { policy: Policy::Rendezvous, members, ..Inputs::default() });
         let known = [reach(3, Standing::Started), reach(2, two), reach(1, Standing::Started)];
         Table::new(Arc::new(placement), known)
     }
@@ -258,7 +259,8 @@ mod tests {
     /// Both started; each with its admit fraction.
     fn busy(one: u16, two: u16) -> Table {
         let members = vec![member(1, true), member(2, true)];
-        let placement = Placement::compute(&KEY, Epoch(9), Inputs { policy: Policy::Rendezvous, members });
+        let placement =
+            Placement::compute(&KEY, Epoch(9), Inputs { policy: Policy::Rendezvous, members, ..Inputs::default() });
         let reaches = [(1, one), (2, two)].map(|(n, admit)| Reach { admit, ..reach(n, Standing::Started) });
         Table::new(Arc::new(placement), reaches)
     }

@@ -5,8 +5,9 @@ use common::config::Rack;
 use common::ids::{BootId, Epoch, ListenerId, NodeId, Plane};
 use common::keys::{Keys, RackKey};
 use common::placement::{Inputs, Member, Placement, Policy};
+use common::time::Time;
 use common::token;
-use common::wire::proxy::{self, Direction, ProxyHeader};
+use common::wire::proxy::{self, Direction, ProxyHeader, Sent};
 use lm_server::forward::{Gate, Scratch, Verdict, egress, ingress};
 use lm_server::table::{Reach, Standing, Table};
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -65,7 +66,7 @@ fn table(gate: &Gate, standing: Standing) -> Table {
         plane: Plane::A,
         workers: vec![SocketAddr::from(([127, 0, 0, 1], 15_200 + n))],
     };
-    let inputs = Inputs { policy: Policy::Rendezvous, members: (1..=8).map(member).collect() };
+    let inputs = Inputs { policy: Policy::Rendezvous, members: (1..=8).map(member).collect(), ..Inputs::default() };
     Table::new(Arc::new(Placement::compute(&gate.keys.placement, Epoch(3), inputs)), (1..=8).map(reach))
 }
 
@@ -97,7 +98,7 @@ fn the_packet_path_allocates_nothing() {
     for table in [table(&gate, Standing::Started), table(&gate, Standing::Draining), Table::empty()] {
         for message in messages(&gate) {
             let used = allocations(|| {
-                let verdict = ingress(&gate, &table, message.as_bytes(), phone, ListenerId(0), &mut scratch);
+                let verdict = ingress(&gate, &table, Time(0), message.as_bytes(), phone, ListenerId(0), &mut scratch);
                 forwarded += usize::from(matches!(verdict, Verdict::ToNode { .. }));
             });
             assert_eq!(used, 0, "ingress of {message}");
@@ -108,7 +109,7 @@ fn the_packet_path_allocates_nothing() {
     let header = ProxyHeader {
         sender: NodeId(2),
         direction: Direction::Egress,
-        ..ProxyHeader::ingress(gate.listeners[0], phone, ListenerId(0), BootId(7), Epoch(3))
+        ..ProxyHeader::ingress(gate.listeners[0], phone, ListenerId(0), BootId(7), Epoch(3), Sent::default())
     };
     let mut bytes = [0; proxy::MAX];
     let (key_id, key) = gate.keys.plane.current();
@@ -117,7 +118,7 @@ fn the_packet_path_allocates_nothing() {
     for message in messages(&gate) {
         let datagram = [&bytes[..length], message.as_bytes()].concat();
         let mut left = false;
-        let used = allocations(|| left = egress(&gate, &table, &datagram).is_ok());
+        let used = allocations(|| left = egress(&gate, &table, Time(0), &datagram).is_ok());
         assert_eq!((used, left), (0, message.contains("call-7")), "egress of {message}");
     }
 }

@@ -3,11 +3,12 @@
 
 use common::config::Rack;
 use common::ids::{BootId, Epoch, HistoryId, Level, ListenerId, NodeId, Plane};
+use common::io::clock::Clock;
 use common::keys::{Keys, RackKey};
 use common::wire::control::Report;
 use common::wire::frame::{self, Message};
 use common::wire::heartbeat::{self, Heartbeat, NodeState, V2};
-use common::wire::proxy::{self, Direction, ProxyHeader};
+use common::wire::proxy::{self, Direction, ProxyHeader, Sent};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::path::PathBuf;
@@ -151,7 +152,7 @@ fn heart(
                 inputs = Some(beacon.inputs);
             } else if let Some(inputs) = inputs.clone() {
                 let epoch = Epoch(epoch.load(Ordering::Relaxed));
-                let report = Report { node: NodeId(1), boot: BootId(boot), epoch, inputs, formers: vec![] };
+                let report = Report { node: NodeId(1), boot: BootId(boot), nonce, epoch, inputs, formers: vec![] };
                 let _ = socket.send_to(&frame::encode(&Message::Report(report), &keys.plane, Plane::A), lm);
             }
         }
@@ -212,7 +213,14 @@ fn outwards(stage: &Stage, node: &Node, boot: u64, to: SocketAddr, message: &[u8
     let header = ProxyHeader {
         sender: NodeId(1),
         direction: Direction::Egress,
-        ..ProxyHeader::ingress(stage.vip(), to, ListenerId(0), BootId(boot), Epoch(node.epoch.load(Ordering::Relaxed)))
+        ..ProxyHeader::ingress(
+            stage.vip(),
+            to,
+            ListenerId(0),
+            BootId(boot),
+            Epoch(node.epoch.load(Ordering::Relaxed)),
+            Sent::at(Clock::new().now()),
+        )
     };
     let mut bytes = [0; proxy::MAX];
     let (id, key) = stage.keys.plane.current();

@@ -189,7 +189,8 @@ impl Server {
             }
             (ToServer::Hello { .. }, Some(_)) => self.close(id, CloseReason::SecondHello, out),
             (_, None) => self.close(id, CloseReason::NoHello, out),
-            (ToServer::Ping, Some(_)) => {}
+            // The stream has taken note of the keys.
+            (ToServer::Ping | ToServer::Keys { .. }, Some(_)) => {}
             (ToServer::Command { ask, key, command }, Some(_)) => {
                 let asker = Asker::Link { link: id, ask };
                 match command {

@@ -12,7 +12,7 @@ use common::time::{Duration, Time};
 use common::wire::control::{Report, Stopped};
 use common::wire::frame::{self, Message};
 use common::wire::heartbeat::{self, Heartbeat, NodeState, V2};
-use common::wire::proxy::{Direction, MAX, ProxyHeader};
+use common::wire::proxy::{Direction, MAX, ProxyHeader, Sent};
 use lm_server::forward::{Gate, Scratch, Verdict, egress, ingress, too_large, unavailable};
 use lm_server::membership::{Core, Effect, Input, Setup};
 use lm_server::table::Standing;
@@ -127,10 +127,11 @@ impl Stage {
     fn said_inside(&mut self, choices: &mut Choices<'_>) {
         let (node, boot) = (NodeId(1 + choices.below(4) as u16), BootId(choices.pick(&[100, 101, u64::MAX])));
         let epoch = Epoch(choices.pick(&[0, self.epoch.0, self.epoch.0 + 1, 1 << 40]));
+        let nonce = choices.pick(&[0, self.nonce, self.nonce + 1]);
         let message = match choices.below(4) {
             0 => Message::Stopped(Stopped { node, boot }),
-            1 => Message::Report(Report { node, boot, epoch, inputs: self.inputs.clone(), formers: vec![] }),
-            2 => Message::Report(Report { node, boot, epoch, inputs: planes::inputs(choices), formers: vec![] }),
+            1 => Message::Report(Report { node, boot, nonce, epoch, inputs: self.inputs.clone(), formers: vec![] }),
+            2 => Message::Report(Report { node, boot, nonce, epoch, inputs: planes::inputs(choices), formers: vec![] }),
             _ => planes::message(choices),
         };
         let bytes = frame::encode(&message, &KEYS.plane, Plane::A);
@@ -141,7 +142,7 @@ impl Stage {
         let mut scratch = Scratch::default();
         let source: SocketAddr = OUTSIDE.parse().unwrap();
         let table = self.core.table();
-        match ingress(&self.gate, table, octets, source, ListenerId(0), &mut scratch) {
+        match ingress(&self.gate, table, self.now, octets, source, ListenerId(0), &mut scratch) {
             Verdict::ToNode { node, to, .. } => {
                 let reach = table.nodes().iter().find(|reach| reach.node == node).unwrap();
                 assert!(reach.workers.contains(&to));
@@ -184,6 +185,7 @@ impl Stage {
                 ListenerId(choices.pick(&[0, 1, 255])),
                 BootId(choices.pick(&[100, 101])),
                 Epoch(choices.pick(&[0, self.epoch.0, u64::MAX])),
+                choices.pick(&[Sent::at(self.now), Sent::at(self.now), Sent(1 << 31)]),
             )
         };
         let (id, key) = KEYS.plane.current();
@@ -195,7 +197,7 @@ impl Stage {
             let at = choices.below(length);
             datagram[at] ^= 1 << choices.below(8);
         }
-        if let Ok(out) = egress(&self.gate, self.core.table(), &datagram) {
+        if let Ok(out) = egress(&self.gate, self.core.table(), self.now, &datagram) {
             assert!(!changed && out.message == seeds::INVITE && out.to == header.destination);
             assert_eq!((header.direction, header.transport), (Direction::Egress, Transport::Udp));
             let live = self.core.table().placement().inputs().live().any(|live| live == (header.sender, header.boot));

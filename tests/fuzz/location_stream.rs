@@ -4,6 +4,7 @@
 use super::choices::Choices;
 use super::fuzz;
 use common::ids::{BootId, HistoryId, Level, ListenerId, NodeId};
+use common::keys::Span;
 use common::location::command::RequestedContact;
 use common::location::{
     Aor, Binding, Bindings, Change, Command, Entry, IdempotenceKey, LogTime, Outcome, Record, RecordKey, Refusal,
@@ -82,7 +83,7 @@ pub fn command(choices: &mut Choices<'_>) -> Command {
 }
 
 fn to_server(choices: &mut Choices<'_>) -> ToServer {
-    match choices.below(3) {
+    match choices.below(4) {
         0 => ToServer::Hello {
             node: NodeId(choices.word()),
             boot: BootId(choices.long()),
@@ -95,6 +96,7 @@ fn to_server(choices: &mut Choices<'_>) -> ToServer {
             key: IdempotenceKey(u128::from(choices.long())),
             command: command(choices),
         },
+        2 => ToServer::Keys { plane: Span { oldest: choices.octet(), newest: choices.octet() } },
         _ => ToServer::Ping,
     }
 }

@@ -64,7 +64,11 @@ pub fn inputs(choices: &mut Choices<'_>) -> Inputs {
         draining: choices.one_of_256(60),
         retired: (0..choices.below(10)).map(|_| BootId(choices.long())).collect(),
     };
-    Inputs { policy: Policy::Rendezvous, members: (0..choices.below(6)).map(|_| member(choices)).collect() }
+    Inputs {
+        policy: Policy::Rendezvous,
+        members: (0..choices.below(6)).map(|_| member(choices)).collect(),
+        ..Inputs::default()
+    }
 }
 
 fn formers(choices: &mut Choices<'_>) -> Vec<Former> {
@@ -86,10 +90,14 @@ pub fn message(choices: &mut Choices<'_>) -> Message {
     let (node, boot, epoch) = (NodeId(choices.word()), BootId(choices.long()), Epoch(choices.long()));
     match choices.below(3) {
         0 => Message::Stopped(Stopped { node, boot }),
-        1 => Message::Report(Report { node, boot, epoch, inputs: inputs(choices), formers: formers(choices) }),
+        1 => {
+            let (nonce, inputs, formers) = (choices.long(), inputs(choices), formers(choices));
+            Message::Report(Report { node, boot, nonce, epoch, inputs, formers })
+        }
         _ => Message::Beacon(Beacon {
             lm_boot: boot,
             nonce: choices.long(),
+            sent_us: choices.long(),
             epoch,
             inputs: inputs(choices),
             formers: formers(choices),

@@ -5,7 +5,7 @@ use super::choices::{Choices, secret};
 use super::planes::ring;
 use super::{fuzz, seeds};
 use common::ids::{BootId, Epoch, ListenerId, NodeId, Transport};
-use common::wire::proxy::{Direction, Inquiry, MAX, ProxyError, ProxyHeader};
+use common::wire::proxy::{Direction, Inquiry, MAX, ProxyError, ProxyHeader, Sent};
 use siphasher::sip128::{Hasher128, SipHasher24};
 use std::hash::Hasher;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -37,6 +37,7 @@ fn header(choices: &mut Choices<'_>) -> ProxyHeader {
         inquiry: choices
             .one_of_256(128)
             .then(|| (choices.pick(&[Inquiry::Yours, Inquiry::Mine, Inquiry::NotMine]), u32::from(choices.word()))),
+        sent: Sent(u32::from(choices.word()) << 16 | u32::from(choices.word())),
         direction: choices.pick(&[Direction::Ingress, Direction::Egress, Direction::Inside]),
     }
 }
@@ -52,7 +53,7 @@ fn signed(choices: &mut Choices<'_>, message: &[u8]) -> Vec<u8> {
     for _ in 0..choices.below(8) {
         let value = choices.some(20);
         let length = if choices.one_of_256(230) { value.len() as u16 } else { choices.word() };
-        out.push(choices.pick(&[0xE0, 0xE1, 0xE2, 0xE3, 0xE4, 0xE5, 0xE6, 0xEF, 0x04]));
+        out.push(choices.pick(&[0xE0, 0xE1, 0xE2, 0xE3, 0xE4, 0xE5, 0xE6, 0xE7, 0xEF, 0x04]));
         out.extend_from_slice(&length.to_be_bytes());
         out.extend_from_slice(value);
     }

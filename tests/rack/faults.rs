@@ -6,6 +6,7 @@ use crate::plants::Plant;
 use crate::simulation::Simulation;
 use crate::site::from_lm;
 use common::ids::Plane;
+use common::keys::Use;
 
 impl Simulation {
     pub fn start_node(&mut self, n: usize) {
@@ -108,6 +109,19 @@ impl Simulation {
         self.sites[0].nodes[n].drain(draining);
         let what = if draining { "is to be drained" } else { "takes new calls again" };
         self.note(format!("node {} {what}", self.nodes()[n].id()));
+    }
+
+    /// Another key writes; `old`: how many of those before it still verify.
+    pub fn turn_key(&mut self, what: Use, old: u8) {
+        let now = self.now;
+        let sent = self.sites[0].lm.turn_key(now, what, old);
+        self.carry_out(from_lm(sent));
+        self.note(format!("the {} key turns", what.label()));
+    }
+
+    /// The load manager's file of keys is lost: its next process begins where a new rack does.
+    pub fn lose_key_file(&mut self) {
+        self.sites[0].lm.lose_file();
     }
 
     /// As if a node's workers could take only this share of the new calls.

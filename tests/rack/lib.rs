@@ -2,7 +2,7 @@
 //! virtual clock and one seed. Each simulated host has its own copy of everything it has heard; the network between
 //! them delays, loses (heartbeats too), doubles and reorders. The same seed gives the same run.
 //!
-//! Order: `plants`, `chance` → `network`, `nat` → `hosts` → `prepared` → `site`, `trail` → `simulation` → `faults`, `script` → `checkers`.
+//! Order: `plants`, `chance` → `network`, `nat` → `hosts` → `prepared` → `site`, `trail` → `simulation`, `outsider` → `faults`, `script` → `checkers`.
 
 pub mod plants;
 
@@ -20,6 +20,8 @@ pub mod site;
 pub mod trail;
 
 pub mod simulation;
+
+pub mod outsider;
 
 pub mod faults;
 

@@ -122,6 +122,12 @@ impl Network {
         self.cuts.retain(|other| *other != cut);
     }
 
+    /// Whether this host is on no wire: all that it sends vanishes, or all that is sent to it.
+    pub fn is_cut_off(&self, host: IpAddr) -> bool {
+        let ends = |cut: &Cut| [(cut.from, cut.to), (cut.to, cut.from)];
+        self.cuts.iter().flat_map(ends).any(|ends| ends == (Some(host), None))
+    }
+
     /// Sends one datagram. `carries_sip` tells heartbeats from SIP, for strikes. False if it was lost at once.
     pub fn send(&mut self, now: Time, chance: &mut Chance, datagram: Datagram, carries_sip: bool) -> bool {
         let mut copies = if chance.happens(self.conditions.loss) { 0 } else { 1 };

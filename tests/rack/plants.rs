@@ -33,10 +33,12 @@ pub enum Plant {
     JudgesAsleep,
     /// A load manager that starts does not ask the nodes how they stand.
     LearnsNothing,
+    /// A node that hears of a new key forgets the old one.
+    ForgetsOldKeys,
 }
 
 impl Plant {
-    pub const ALL: [Plant; 15] = [
+    pub const ALL: [Plant; 16] = [
         Plant::NoLease,
         Plant::LeaseFromReceipt,
         Plant::BeaconWithoutEcho,
@@ -52,5 +54,6 @@ impl Plant {
         Plant::HolderDenies,
         Plant::JudgesAsleep,
         Plant::LearnsNothing,
+        Plant::ForgetsOldKeys,
     ];
 }

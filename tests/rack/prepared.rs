@@ -30,7 +30,7 @@ impl Prepared {
             draining: false,
             retired: Vec::new(),
         });
-        let inputs = Inputs { policy: Policy::Rendezvous, members: members.collect() };
+        let inputs = Inputs { policy: Policy::Rendezvous, members: members.collect(), ..Inputs::default() };
         let placement = Arc::new(Placement::compute(&keys.placement, Epoch(1), inputs));
         let reach = rack.cc_nodes.iter().map(|node| Reach {
             node: node.id,

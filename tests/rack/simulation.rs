@@ -12,6 +12,7 @@ use crate::hosts::phone::PhoneHost;
 use crate::hosts::relay::Relay;
 use crate::nat::Nat;
 use crate::network::{Conditions, Datagram, Network, Strike};
+use crate::outsider::Outsider;
 use crate::prepared::Prepared;
 use crate::site::{Site, SiteOut};
 use crate::trail::Trail;
@@ -63,6 +64,7 @@ pub struct Simulation {
     trail: Trail,
     /// None in racks that stand: nobody beats.
     pub(crate) planes: Option<Planes>,
+    pub(crate) outsider: Option<Outsider>,
 }
 
 impl Simulation {
@@ -107,6 +109,7 @@ impl Simulation {
             wire: Vec::new(),
             trail: Trail::default(),
             planes: None,
+            outsider: None,
         }
     }
 
@@ -299,13 +302,17 @@ impl Simulation {
         let sites = self.sites.iter().filter_map(Site::next_due);
         let phones = self.phones.iter().filter_map(|p| p.phone.next_due());
         let actors = self.actors.iter().filter_map(Actor::next_due);
-        sites.chain(phones).chain(actors).chain(self.network.next_arrival()).min()
+        let outsider = self.outsider.as_ref().and_then(Outsider::next_due);
+        sites.chain(phones).chain(actors).chain(self.network.next_arrival()).chain(outsider).min()
     }
 
     /// Everything that is due now, each host in its turn.
     fn turn(&mut self) {
         let (now, wall) = (self.now, self.wall());
         while let Some(datagram) = self.network.arrive(now) {
+            self.deliver(datagram);
+        }
+        while let Some(datagram) = self.outsiders_next() {
             self.deliver(datagram);
         }
         for s in 0..self.sites.len() {
@@ -384,6 +391,9 @@ impl Simulation {
                     let survived = self.network.send(self.now, &mut self.chance, datagram.clone(), sip);
                     if self.planes.is_some() {
                         self.trail.inside(self.now, &self.sites[0], &datagram, survived);
+                    }
+                    if survived {
+                        self.overheard(&datagram);
                     }
                 }
                 SiteOut::Cdr(node, cdr) => self.cdrs.push((self.now, node, *cdr)),

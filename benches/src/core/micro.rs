@@ -7,7 +7,7 @@ use common::ids::{BootId, Epoch, ListenerId, NodeId, Transport};
 use common::keys::{Keys, RackKey};
 use common::sip::{Edit, HeaderId, Limits, ListenerName, Listeners, Reply, SipMessage, scan};
 use common::token::{self, dialog::DialogToken};
-use common::wire::proxy::{MAX, ProxyHeader};
+use common::wire::proxy::{MAX, ProxyHeader, Sent};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -143,6 +143,7 @@ fn headers(keys: &Keys) -> Piece {
         ListenerId(0),
         BootId(1),
         Epoch(1),
+        Sent::default(),
     );
     let (id, key) = keys.plane.current();
     let mut out = [0; MAX];

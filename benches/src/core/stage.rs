@@ -11,7 +11,7 @@ use common::keys::{Keys, RackKey};
 use common::location::{Aor, Binding, Bindings, LogTime, Subscriber};
 use common::placement::Placements;
 use common::time::{Duration, Time, WallMillis};
-use common::wire::proxy::ProxyHeader;
+use common::wire::proxy::{ProxyHeader, Sent};
 use siprack::load::{Engine, Kind, Pace, Plan, Side, Users, Wire};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -220,7 +220,7 @@ impl Stage {
 }
 
 fn header(source: SocketAddr) -> ProxyHeader {
-    ProxyHeader::ingress(source, address(VIP), ListenerId(0), BootId(1), Epoch(1))
+    ProxyHeader::ingress(source, address(VIP), ListenerId(0), BootId(1), Epoch(1), Sent::default())
 }
 
 #[cfg(test)]

@@ -28,8 +28,8 @@ use slab::Slab;
 use smallvec::SmallVec;
 use std::net::SocketAddr;
 
-/// No call lasts longer: after it the record is written as if both had hung up.
-pub const MAX_DURATION: Duration = Duration::from_secs(24 * 3600);
+/// After it the record is written as if both had hung up.
+pub const MAX_DURATION: Duration = common::token::LONGEST_CALL;
 /// How long behind its session interval a call may still be refreshed or ended: a last BYE is repeated for so long.
 const SESSION_GRACE: Duration = Duration::from_secs(32);
 /// Dialogs (forks) of one call that are remembered; each branch makes at most one that matters.

@@ -99,7 +99,7 @@ impl AdminSource for Source {
     }
 
     /// `state`, `level`, `checksum` (the record sum, 32 hex digits) and the workers' calls are read by `siprack status`;
-    /// `draining` and `gets_new_calls` by `siprack drain --wait`.
+    /// `draining` and `gets_new_calls` by `siprack drain --wait`, `keys` by the agent.
     fn status(&self) -> Value {
         let shared = &self.shared;
         let replica = shared.replica.status();
@@ -124,6 +124,7 @@ impl AdminSource for Source {
             "gets_new_calls": self.gets_new_calls(),
             "admit": f64::from(shared.admit.load(Ordering::Relaxed)) / 65_535.0,
             "epoch": placements.current.epoch(),
+            "keys": shared.keys.told(),
             "former_placements": placements.former.len(),
             "strays": shared.strays(),
             "inquiries": inquiries(&reports),
@@ -211,7 +212,7 @@ mod tests {
         let (node, boot) = US;
         let live = live.then_some(boot);
         let member = Member { node, weight: 100, class: 1, domain: 1, live, draining, retired: vec![] };
-        let inputs = Inputs { policy: Policy::Rendezvous, members: vec![member] };
+        let inputs = Inputs { policy: Policy::Rendezvous, members: vec![member], ..Inputs::default() };
         let placement = Placement::compute(&[5; 16], Epoch(3), inputs);
         source.shared.placements.store(Arc::new(Placements::first(Arc::new(placement))));
     }

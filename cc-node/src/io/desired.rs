@@ -3,8 +3,8 @@
 //! `admin` changes it.
 
 use common::ids::NodeId;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use common::io::whole_file;
+use std::io;
 use std::path::{Path, PathBuf};
 
 pub struct Desired {
@@ -49,25 +49,14 @@ impl Desired {
         self.directory.join("draining")
     }
 
-    /// The file is there whole or not at all.
     fn write(&self) -> io::Result<()> {
-        let beside = self.directory.join("draining.new");
-        let mut file = File::create(&beside)?;
         let node = self.node;
-        writeln!(file, "cc-node {node} is drained: it takes no new calls, until `siprack undrain {node}`.")?;
-        file.sync_all()?;
-        fs::rename(&beside, self.file())?;
-        self.sync()
+        let text = format!("cc-node {node} is drained: it takes no new calls, until `siprack undrain {node}`.\n");
+        whole_file::replace(&self.file(), &text)
     }
 
     fn remove(&self) -> io::Result<()> {
-        fs::remove_file(self.file())?;
-        self.sync()
-    }
-
-    /// What was made, renamed or removed in the directory stays so.
-    fn sync(&self) -> io::Result<()> {
-        File::open(&self.directory)?.sync_all()
+        whole_file::remove(&self.file())
     }
 }
 
@@ -75,6 +64,7 @@ impl Desired {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use std::fs;
 
     /// An empty directory of the test's own.
     fn directory(name: &str) -> PathBuf {

@@ -12,10 +12,20 @@ use common::io::start::StartError;
 use common::io::udp::{self, SendBatch};
 use common::sip;
 use common::time::Time;
-use common::wire::proxy::{Direction, MAX, ProxyHeader};
+use common::wire::proxy::{Direction, MAX, ProxyHeader, Sent};
 use smallvec::SmallVec;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
+
+/// Where a message leaves for, and under what.
+#[derive(Clone, Copy, Debug)]
+pub struct Outwards {
+    pub epoch: Epoch,
+    pub listener: ListenerId,
+    pub to: SocketAddr,
+    pub transport: Transport,
+    pub now: Time,
+}
 
 pub struct Egress {
     shared: Arc<Shared>,
@@ -45,15 +55,8 @@ impl Egress {
     }
 
     /// Adds one message. What has no Call-ID or no listener of ours is dropped and counted.
-    pub fn push(
-        &mut self,
-        epoch: Epoch,
-        listener: ListenerId,
-        to: SocketAddr,
-        transport: Transport,
-        message: &[u8],
-        counters: &mut IoCounters,
-    ) {
+    pub fn push(&mut self, way: &Outwards, message: &[u8], counters: &mut IoCounters) {
+        let &Outwards { epoch, listener, to, transport, now } = way;
         if let Some((_, batch)) = self.direct.get_mut(usize::from(listener.0)) {
             batch.push(to, &[], message);
             return;
@@ -67,7 +70,7 @@ impl Egress {
             sender: self.shared.id,
             transport,
             direction: Direction::Egress,
-            ..ProxyHeader::ingress(source, to, listener, self.shared.boot, epoch)
+            ..ProxyHeader::ingress(source, to, listener, self.shared.boot, epoch, self.sent(now))
         };
         let (key_id, key) = self.shared.keys.plane.current();
         let mut head = [0u8; MAX];
@@ -82,13 +85,21 @@ impl Egress {
     }
 
     /// Adds a question or an answer for another node's worker of this call.
-    pub fn inside(&mut self, to: NodeId, over: Over, header: &ProxyHeader, message: &[u8], counters: &mut IoCounters) {
+    pub fn inside(
+        &mut self,
+        now: Time,
+        (to, over): (NodeId, Over),
+        mut header: ProxyHeader,
+        message: &[u8],
+        counters: &mut IoCounters,
+    ) {
         let (Some(node), Some(call_id)) = (self.shared.rack.node(to), sip::call_id(message)) else {
             counters.drop_unsendable += 1;
             return;
         };
         let (key_id, key) = self.shared.keys.plane.current();
         let mut head = [0u8; MAX];
+        header.sent = self.sent(now);
         let length = header.write(key, key_id, call_id, &mut head);
         let worker = CallHash::of(&self.shared.keys.placement, call_id).worker(node.workers.max(1));
         let both = |(plane, _): &(Plane, _)| self.shared.config.planes.address(*plane).is_some();
@@ -101,6 +112,11 @@ impl Egress {
             let address = SocketAddr::new(*ip, node.sip_port.saturating_add(worker));
             self.to_nodes[*plane as usize].push(address, &head[..length], call_id, message);
         }
+    }
+
+    /// By the load manager's clock.
+    fn sent(&self, now: Time) -> Sent {
+        Sent::at(self.shared.lm_clock().at(now))
     }
 
     fn is_empty(&self) -> bool {

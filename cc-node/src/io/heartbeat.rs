@@ -7,12 +7,14 @@ use crate::overload::Overload;
 use crate::ownership::{Adoption, Ownership};
 use common::ids::{Epoch, NodeId, Plane};
 use common::io::clock::Clock;
+use common::io::keys_file::KeysFile;
 use common::io::poll;
 use common::io::start::StartError;
 use common::io::udp::{self, Receiver};
 use common::placement::Placer;
-use common::time::{Duration, Time};
+use common::time::Duration;
 use common::wire::beacon::Beacon;
+use common::wire::control::Report;
 use common::wire::frame::{self, Message};
 use common::wire::heartbeat;
 use std::net::{SocketAddr, UdpSocket};
@@ -28,7 +30,7 @@ const BEACONS: usize = 16;
 type Sockets = Arc<Vec<(Plane, UdpSocket)>>;
 
 /// Opens the control port on each plane and starts both threads.
-pub fn start(shared: &Arc<Shared>, clock: Clock) -> Result<Vec<JoinHandle<()>>, StartError> {
+pub fn start(shared: &Arc<Shared>, clock: Clock, file: KeysFile) -> Result<Vec<JoinHandle<()>>, StartError> {
     let mut sockets = Vec::new();
     for (plane, ip) in shared.config.planes.iter() {
         let address = SocketAddr::new(ip, shared.config.control_port);
@@ -38,7 +40,7 @@ pub fn start(shared: &Arc<Shared>, clock: Clock) -> Result<Vec<JoinHandle<()>>, 
     let sockets: Sockets = Arc::new(sockets);
     let (news, beacons) = sync_channel(BEACONS);
     let adopter = (shared.clone(), sockets.clone());
-    let placement = move || adopt(&adopter.0, &adopter.1, clock, &beacons);
+    let placement = move || adopt(&adopter.0, &adopter.1, clock, &beacons, &file);
     let setup = HeartSetup {
         node: shared.id,
         boot: shared.boot,
@@ -136,7 +138,9 @@ impl Beating {
         while receiver.recv(socket).unwrap_or(0) > 0 {
             for datagram in receiver.iter() {
                 match frame::decode(datagram.bytes, &self.shared.keys.plane) {
-                    Ok(Message::Beacon(beacon)) => self.beacon(*plane, beacon),
+                    Ok(Message::Beacon(beacon)) if frame::is_of(*plane, datagram.bytes) => {
+                        self.beacon(*plane, beacon, frame::key_id(datagram.bytes))
+                    }
                     _ => {
                         self.shared.beacons_refused.fetch_add(1, Ordering::Relaxed);
                     }
@@ -145,9 +149,16 @@ impl Beating {
         }
     }
 
-    fn beacon(&mut self, plane: Plane, beacon: Beacon) {
+    /// `key`: the id of the key that it is by.
+    fn beacon(&mut self, plane: Plane, beacon: Beacon, key: u8) {
         self.shared.beacons_heard.fetch_add(1, Ordering::Relaxed);
-        self.heart.beacon(self.clock.now(), plane, &beacon);
+        if !self.heart.beacon(self.clock.now(), plane, &beacon) {
+            self.shared.beacons_stale.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        // What this node says must be understood before it has adopted anything.
+        self.shared.keys.plane.proved(key);
+        self.shared.lm_clock.store(self.heart.lm_clock().0, Ordering::Relaxed);
         self.shared.lease.store(self.heart.lease().0, Ordering::Release);
         let formers = beacon.formers.iter().map(|former| former.epoch).collect();
         let said = (beacon.epoch, beacon.digest, formers, beacon.holders.clone());
@@ -167,8 +178,8 @@ impl Beating {
 }
 
 /// The placement thread: computes what beacons name, and tells a load manager that starts.
-fn adopt(shared: &Shared, sockets: &Sockets, clock: Clock, beacons: &Queue<Beacon>) {
-    let mut ownership = Ownership::new(shared.id, shared.boot, Placer::new(shared.keys.placement));
+fn adopt(shared: &Shared, sockets: &Sockets, clock: Clock, beacons: &Queue<Beacon>, file: &KeysFile) {
+    let mut ownership = Ownership::new(shared.id, shared.boot, Placer::new(shared.keys.placement), shared.keys.clone());
     loop {
         let beacon = match beacons.recv_timeout(Duration::from_millis(200)) {
             Ok(beacon) => beacon,
@@ -180,7 +191,7 @@ fn adopt(shared: &Shared, sockets: &Sockets, clock: Clock, beacons: &Queue<Beaco
             Err(_) => return,
         };
         if beacon.learning {
-            report(shared, sockets, &ownership, clock.now());
+            report(shared, sockets, ownership.report(clock.now(), &beacon));
             continue;
         }
         match ownership.hear(clock.now(), &beacon) {
@@ -192,6 +203,9 @@ fn adopt(shared: &Shared, sockets: &Sockets, clock: Clock, beacons: &Queue<Beaco
             }
         }
         publish(shared, &ownership);
+        if let Some(Err(error)) = shared.keys.told().map(|stand| file.keep(stand)) {
+            tracing::warn!(%error, "which keys stand could not be kept on disk");
+        }
     }
 }
 
@@ -201,8 +215,8 @@ fn publish(shared: &Shared, ownership: &Ownership) {
     }
 }
 
-fn report(shared: &Shared, sockets: &Sockets, ownership: &Ownership, now: Time) {
-    let message = Message::Report(ownership.report(now));
+fn report(shared: &Shared, sockets: &Sockets, report: Report) {
+    let message = Message::Report(report);
     for (plane, socket) in sockets.iter() {
         let bytes = frame::encode(&message, &shared.keys.plane, *plane);
         for ip in shared.rack.load_managers.iter().filter_map(|lm| Some((lm.planes.address(*plane)?, lm.control_port)))

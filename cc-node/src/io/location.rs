@@ -9,6 +9,7 @@ use common::ids::Plane;
 use common::io::clock::Clock;
 use common::io::poll::Waker;
 use common::io::stream::{self, RecordReader, RecordWriter, StreamError};
+use common::keys::Span;
 use common::location::{Command, IdempotenceKey, Outcome};
 use common::time::Duration;
 use common::wire::location::{FromServer, ToServer};
@@ -31,6 +32,8 @@ const AHEAD: usize = 64;
 const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// At least so often it is seen that the plane key has turned.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// A worker's question.
 pub struct Ask {
@@ -70,6 +73,10 @@ struct Stream {
     writer: Option<Sender<Vec<ToServer>>>,
     pause: Duration,
     attempts: usize,
+    /// The id of the plane key when the stream was asked for.
+    key: u8,
+    /// Which plane keys stand, as was said on this stream.
+    said: Option<Span>,
 }
 
 /// Runs until the workers are gone.
@@ -86,11 +93,13 @@ pub async fn run(shared: Arc<Shared>, clock: Clock, client: Client, mut asks: Re
         writer: None,
         pause: FIRST_PAUSE,
         attempts: 0,
+        key: 0,
+        said: None,
     };
     s.connect(Duration::ZERO);
     let mut out = Vec::new();
     loop {
-        let due = s.client.next_due().map_or(Duration::from_secs(60), |due| due.since(s.clock.now()));
+        let due = s.client.next_due().map_or(LOOK, |due| due.since(s.clock.now()).min(LOOK));
         tokio::select! {
             ask = asks.recv() => {
                 let Some(ask) = ask else { return };
@@ -106,6 +115,7 @@ pub async fn run(shared: Arc<Shared>, clock: Clock, client: Client, mut asks: Re
             }
             () = sleep(due) => s.client.tick(s.clock.now(), &mut out),
         }
+        s.follow_key(&mut out);
         s.carry_out(&mut out);
         s.publish();
     }
@@ -122,6 +132,7 @@ impl Stream {
             Event::Up(writer) => {
                 self.writer = Some(writer);
                 self.client.connected(self.clock.now(), out);
+                self.said = None;
             }
             Event::Heard(message) => {
                 if matches!(message, FromServer::Welcome { .. }) {
@@ -130,6 +141,23 @@ impl Stream {
                 self.client.handle(self.clock.now(), message, out);
             }
             Event::Down(reason) => self.down(&reason),
+        }
+    }
+
+    /// A stream stands on one key; when that has turned, the next one has to stand on the new one. Which keys stand is said
+    /// on it.
+    fn follow_key(&mut self, out: &mut Vec<ClientEffect>) {
+        if self.writer.is_none() {
+            return;
+        }
+        let ring = &self.shared.keys.plane;
+        if self.key != ring.current().0 {
+            return self.down("the plane key has turned");
+        }
+        let told = ring.told();
+        if told != self.said {
+            self.said = told;
+            out.extend(told.map(|plane| ClientEffect::Send(ToServer::Keys { plane })));
         }
     }
 
@@ -164,6 +192,7 @@ impl Stream {
             return;
         };
         self.attempts += 1;
+        self.key = self.shared.keys.plane.current().0;
         let (events, generation, keys) = (self.events.clone(), self.generation, self.shared.keys.clone());
         self.connection = Some(tokio::spawn(async move {
             sleep(pause).await;

@@ -260,7 +260,9 @@ impl Of<'_> {
         })?;
         self.counter("siprack_heartbeats_sent_total", "Heartbeats", &[], |s| one(read(&s.heartbeats_sent)))?;
         self.counter("siprack_beacons_total", "Datagrams on the control port", &["result"], |s| {
-            vec![labelled(["heard"], read(&s.beacons_heard)), labelled(["refused"], read(&s.beacons_refused))]
+            let (heard, refused) = (read(&s.beacons_heard), read(&s.beacons_refused));
+            let stale = labelled(["stale"], read(&s.beacons_stale));
+            vec![labelled(["heard"], heard), labelled(["refused"], refused), stale]
         })?;
         self.counter("siprack_datagrams_total", "Datagrams of the workers", &["direction"], |s| {
             vec![labelled(["in"], sum(s, |r| r.io.received)), labelled(["out"], sum(s, |r| r.io.sent))]

@@ -23,6 +23,7 @@ use crate::station::NodeSetup;
 use common::config::CcNode;
 use common::ids::{NodeId, Plane};
 use common::io::clock::Clock;
+use common::io::keys_file::KeysFile;
 use common::io::poll::{self, Waker};
 pub use common::io::start::{Options, StartError};
 use common::io::start::{control_runtime, told_to_end};
@@ -57,6 +58,7 @@ pub fn run(options: Options) -> Result<(), StartError> {
     let listener = runtime.block_on(admin_port::bind("admin port", shared.config.admin))?;
     let directory = options.data.join(format!("cc-node-{id}"));
     let (cdrs, cdr_writer) = cdr::start(&directory, clock).map_err(|e| cannot_create(&directory, e))?;
+    let keys_file = KeysFile::open(&directory, &shared.keys)?;
     let desired = Desired::of(id, &directory);
     // Before the first heartbeat, so that a node that was drained never says `started` in between.
     let drained = desired.is_draining().map_err(|e| cannot_create(&directory, e))?;
@@ -75,7 +77,7 @@ pub fn run(options: Options) -> Result<(), StartError> {
     }
     drop((asks, questions));
     let wakers: Vec<Waker> = answers_to.iter().map(|to| to.waker.clone()).collect();
-    let mut threads = heartbeat::start(&shared, clock)?;
+    let mut threads = heartbeat::start(&shared, clock, keys_file)?;
     for (index, parts) in workers.into_iter().enumerate() {
         threads.push(thread(&shared, &format!("worker-{index}"), move || Worker::new(parts).run())?);
     }

@@ -1,5 +1,6 @@
 //! What the threads of a node share: atomics and pointers that are swapped whole. Nobody waits for anybody.
 
+use crate::heartbeat::LmClock;
 use crate::location::Replica;
 use crate::ownership::inquiries;
 use crate::resolve::Counters;
@@ -44,10 +45,14 @@ pub struct Shared {
     pub lm_plane: AtomicU8,
     /// Until when this node may send towards the outside: `Time` of the process's clock. Workers read it.
     pub lease: AtomicU64,
+    /// A [`LmClock`].
+    pub lm_clock: AtomicU64,
     pub heartbeats_sent: AtomicU64,
     pub beacons_heard: AtomicU64,
     /// Datagrams on the control port that were no beacon of ours.
     pub beacons_refused: AtomicU64,
+    /// Older than one heard before: late, replayed, or of a dead load manager.
+    pub beacons_stale: AtomicU64,
     pub placement_mismatches: AtomicU64,
 }
 
@@ -85,6 +90,8 @@ pub struct IoCounters {
     pub drop_header: u64,
     /// The header's sender is not a member, or not where the rack file has it.
     pub drop_sender: u64,
+    /// Handed over too long ago.
+    pub drop_kept: u64,
     /// Longer than the limit.
     pub drop_truncated: u64,
     /// No Call-ID, so no way through the load manager.
@@ -103,10 +110,11 @@ pub struct IoCounters {
 
 impl IoCounters {
     /// Label of `siprack_dropped_total{reason}` and its count.
-    pub fn drops(&self) -> [(&'static str, u64); 8] {
+    pub fn drops(&self) -> [(&'static str, u64); 9] {
         [
             ("proxy_header", self.drop_header),
             ("sender", self.drop_sender),
+            ("proxy_stale", self.drop_kept),
             ("truncated", self.drop_truncated),
             ("unsendable", self.drop_unsendable),
             ("send_failed", self.drop_send_failed),
@@ -147,11 +155,17 @@ impl Shared {
             location_asks: AtomicU64::new(0),
             lm_plane: AtomicU8::new(Plane::A as u8),
             lease: AtomicU64::new(0),
+            lm_clock: AtomicU64::new(0),
             heartbeats_sent: AtomicU64::new(0),
             beacons_heard: AtomicU64::new(0),
             beacons_refused: AtomicU64::new(0),
+            beacons_stale: AtomicU64::new(0),
             placement_mismatches: AtomicU64::new(0),
         }
+    }
+
+    pub fn lm_clock(&self) -> LmClock {
+        LmClock(self.lm_clock.load(Ordering::Relaxed))
     }
 
     /// Whoever has seen a lease then sees the placement under which it was given, too.

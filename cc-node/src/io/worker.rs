@@ -3,7 +3,7 @@
 
 use super::cdr::CdrSink;
 use super::dns;
-use super::egress::Egress;
+use super::egress::{Egress, Outwards};
 use super::location::{ASKS_A_WORKER, Answer, Ask};
 use super::shared::{IoCounters, Shared, WorkerReport};
 use crate::dns::{DnsAnswer, DnsAsk, DnsFailure};
@@ -209,10 +209,13 @@ impl Desk {
             self.counters.drop_truncated += 1;
             return;
         }
-        let (header, offset) = match self.doorman.admit(&self.parts.shared.keys, datagram.bytes, datagram.from) {
+        let shared = &self.parts.shared;
+        let now = shared.lm_clock().at(self.parts.clock.now());
+        let (header, offset) = match self.doorman.admit(&shared.keys, now, datagram.bytes, datagram.from) {
             Ok(admitted) => admitted,
             Err(Refused::Header) => return self.counters.drop_header += 1,
             Err(Refused::Sender) => return self.counters.drop_sender += 1,
+            Err(Refused::Stale) => return self.counters.drop_kept += 1,
         };
         let message = Bytes::copy_from_slice(&datagram.bytes[offset..]);
         self.input(Input::Datagram { header, message });
@@ -299,13 +302,15 @@ impl Desk {
                 Effect::Journal(_) => {}
                 Effect::Send { listener, to, transport, bytes, .. } => {
                     let epoch = self.view.placements.current.epoch();
-                    self.parts.egress.push(epoch, listener, to, transport, &bytes, &mut self.counters);
+                    let way = Outwards { epoch, listener, to, transport, now: self.parts.clock.now() };
+                    self.parts.egress.push(&way, &bytes, &mut self.counters);
                     if self.parts.egress.is_full() {
                         self.flush();
                     }
                 }
                 Effect::Inside { to, over, header, message } => {
-                    self.parts.egress.inside(to, over, &header, &message, &mut self.counters);
+                    let now = self.parts.clock.now();
+                    self.parts.egress.inside(now, (to, over), *header, &message, &mut self.counters);
                     if self.parts.egress.is_full() {
                         self.flush();
                     }

@@ -12,7 +12,7 @@ use common::io::udp;
 use common::keys::{Keys, RackKey};
 use common::location::{Command, LogTime, Outcome};
 use common::sip::Fault;
-use common::wire::proxy::{Direction, MAX, ProxyHeader};
+use common::wire::proxy::{Direction, MAX, ProxyHeader, Sent};
 use std::net::SocketAddr;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -81,6 +81,7 @@ impl Rig {
             ListenerId(0),
             BootId(1),
             Epoch(1),
+            Sent::at(Clock::new().now()),
         );
         let (id, key) = self.keys.plane.current();
         let mut head = [0; MAX];

@@ -55,6 +55,7 @@ struct Engine {
 
 impl Node {
     pub fn new(setup: NodeSetup) -> Node {
+        let boot = setup.boot;
         let station = Station::new(setup);
         let issuer = Issuer { node: station.id, boot: station.boot, worker: station.worker };
         let engine = Engine {
@@ -62,7 +63,7 @@ impl Node {
             auth: Authenticator::new(station.keys.clone(), station.rack.clone(), issuer),
             registrar: Registrar::new(station.rack.clone()),
             asks: Asks::default(),
-            inquiries: Inquiries::default(),
+            inquiries: Inquiries::of(boot),
             member: false,
             seen: Epoch(0),
             problems: Problems::default(),

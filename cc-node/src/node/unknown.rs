@@ -169,7 +169,8 @@ impl Engine {
                 if turn.view.placements().current.live(from) != Some(header.boot) {
                     return turn.stats.drop(DropReason::Inside);
                 }
-                if let Some(held) = self.inquiries.told(number, from, kind == Inquiry::Mine) {
+                let call_id = common::sip::call_id(&message).unwrap_or_default();
+                if let Some(held) = self.inquiries.told(number, from, kind == Inquiry::Mine, call_id) {
                     self.resume(turn, held);
                 }
             }
@@ -179,6 +180,9 @@ impl Engine {
 
     /// `yours?`: what we hold we take, and say so.
     fn is_it_ours(&mut self, turn: &mut Turn<'_>, question: ProxyHeader, message: Bytes) {
+        if turn.view.placements().current.is_retired(question.sender, question.boot) {
+            return turn.stats.drop(DropReason::Inside);
+        }
         let header = ProxyHeader { direction: Direction::Ingress, inquiry: None, ..question.clone() };
         let message = SipMessage::parse(message, &self.station.limits).ok().filter(|m| m.validate().is_ok());
         let Some(message) = message else { return turn.stats.drop(DropReason::Malformed) };

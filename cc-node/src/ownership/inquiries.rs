@@ -28,6 +28,8 @@ const DROPPED_AFTER: Duration = Duration::from_millis(200);
 const SILENT_FOR: Duration = Duration::from_millis(1500);
 /// A peer whose message was dropped asks again within T2.
 const REMEMBERED: Duration = Duration::from_secs(5);
+/// Odd: takes numbers of incarnations that follow each other far apart.
+const SCATTER: u32 = 0x9E37_79B1;
 /// Questions open at a time, and what is remembered of each kind.
 const OPEN: usize = 1024;
 const KEPT: usize = 4096;
@@ -143,6 +145,11 @@ impl Default for Inquiries {
 }
 
 impl Inquiries {
+    /// The numbers of another incarnation's questions are others: an answer that somebody has kept is to none of ours.
+    pub fn of(boot: BootId) -> Inquiries {
+        Inquiries { newest: (boot.0 as u32).wrapping_mul(SCATTER), ..Inquiries::default() }
+    }
+
     /// Asks the nodes `of`; keeps the message until they have answered. Gives it back at once if they were silent for too
     /// long.
     pub fn ask(&mut self, now: Time, us: Asker, held: Held, of: &[NodeId], out: &mut Vec<Effect>) -> Option<Held> {
@@ -174,9 +181,10 @@ impl Inquiries {
         None
     }
 
-    /// An answer. Gives the message back if nobody holds what it belongs to.
-    pub fn told(&mut self, number: u32, by: NodeId, mine: bool) -> Option<Held> {
-        let open = self.open.get_mut(&number)?;
+    /// An answer about the call with this Call-ID. Gives the message back if nobody holds what it belongs to.
+    pub fn told(&mut self, number: u32, by: NodeId, mine: bool, call_id: &[u8]) -> Option<Held> {
+        let open =
+            self.open.get_mut(&number).filter(|open| common::sip::call_id(&open.held.message) == Some(call_id))?;
         let at = open.of.iter().position(|node| *node == by)?;
         if mine {
             self.counters.theirs += 1;

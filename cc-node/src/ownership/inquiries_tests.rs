@@ -2,6 +2,7 @@
 
 use super::*;
 use common::ids::ListenerId;
+use common::wire::proxy::Sent;
 
 const ME: NodeId = NodeId(2);
 const US: Asker = Asker { node: ME, boot: BootId(7), epoch: Epoch(5) };
@@ -10,9 +11,11 @@ fn ms(ms: u64) -> Time {
     Time(1_000_000) + Duration::from_millis(ms)
 }
 
+const CALL: &[u8] = b"c";
+
 fn held(transaction: u128, method: MethodKind) -> Held {
     let (source, vip) = (([198, 51, 100, 1], 5060).into(), ([192, 0, 2, 1], 5060).into());
-    let header = ProxyHeader::ingress(source, vip, ListenerId(0), BootId(1), Epoch(5));
+    let header = ProxyHeader::ingress(source, vip, ListenerId(0), BootId(1), Epoch(5), Sent::default());
     let message = Bytes::from_static(b"INVITE sip:b@h SIP/2.0\r\nCall-ID: c\r\n\r\n");
     Held { about: About { transaction, method, status: 0 }, header, message, silent: false }
 }
@@ -64,9 +67,10 @@ fn a_question_goes_out_four_times_and_the_message_is_dropped_unanswered() {
 fn who_holds_it_has_taken_it() {
     let mut i = Inquiries::default();
     let number = number(&asked(&mut i, ms(0)));
-    assert!(i.told(number, NodeId(3), false).is_none(), "nobody asked node 3");
-    assert!(i.told(number, NodeId(1), true).is_none());
-    assert!(i.told(number, NodeId(1), false).is_none(), "too late");
+    assert!(i.told(number, NodeId(3), false, CALL).is_none(), "nobody asked node 3");
+    assert!(i.told(number, NodeId(1), false, b"d").is_none(), "of another call, whatever its number");
+    assert!(i.told(number, NodeId(1), true, CALL).is_none());
+    assert!(i.told(number, NodeId(1), false, CALL).is_none(), "too late");
     assert_eq!((i.counters.theirs, run(&mut i).len()), (1, 0));
 }
 
@@ -77,9 +81,9 @@ fn it_is_ours_when_all_have_said_not_mine() {
     i.ask(ms(0), US, invite(), &[NodeId(1), NodeId(3)], &mut out);
     assert_eq!(out.len(), 2);
     let number = number(&out);
-    assert!(i.told(number, NodeId(3), false).is_none());
-    assert!(i.told(number, NodeId(3), false).is_none(), "the other plane's copy");
-    let held = i.told(number, NodeId(1), false);
+    assert!(i.told(number, NodeId(3), false, CALL).is_none());
+    assert!(i.told(number, NodeId(3), false, CALL).is_none(), "the other plane's copy");
+    let held = i.told(number, NodeId(1), false, CALL);
     assert!(held.is_some_and(|held| held.about == invite().about && !held.silent));
 }
 
@@ -105,7 +109,7 @@ fn silence_is_gone_on_without_after_one_and_a_half_seconds() {
     assert_eq!((i.counters.without, i.counters.silent), (1, 2));
     // An answer ends the silence.
     let number = number(&asked(&mut i, ms(2000)));
-    assert!(i.told(number, NodeId(1), true).is_none());
+    assert!(i.told(number, NodeId(1), true, CALL).is_none());
     asked(&mut i, ms(3900));
 }
 

@@ -9,6 +9,7 @@ pub mod inquiries;
 pub mod lease;
 
 use common::ids::{BootId, Epoch, NodeId};
+use common::keys::Keys;
 use common::placement::recent::Recent;
 use common::placement::{Placement, Placements, Placer};
 use common::time::Time;
@@ -31,6 +32,7 @@ pub struct Ownership {
     node: NodeId,
     boot: BootId,
     placer: Placer,
+    keys: Arc<Keys>,
     placements: Arc<Placements>,
     recent: Recent,
     digest: u64,
@@ -38,12 +40,14 @@ pub struct Ownership {
 }
 
 impl Ownership {
-    pub fn new(node: NodeId, boot: BootId, placer: Placer) -> Ownership {
+    /// `keys` are turned as the placements say.
+    pub fn new(node: NodeId, boot: BootId, placer: Placer, keys: Arc<Keys>) -> Ownership {
         let placement = Arc::new(Placement::empty());
         Ownership {
             node,
             boot,
             placer,
+            keys,
             digest: placement.digest(),
             placements: Arc::new(Placements::first(placement)),
             recent: Recent::default(),
@@ -76,6 +80,7 @@ impl Ownership {
             self.recent.superseded(now, current);
             current = self.placer.place(epoch, beacon.inputs.clone());
             self.digest = current.digest();
+            self.keys.turn(&beacon.inputs.keys);
         }
         let learned = self.recent.learn(now, &self.placer, &beacon.inputs, &beacon.formers);
         let forgot = self.recent.forget(now);
@@ -102,19 +107,24 @@ impl Ownership {
     }
 
     /// What a load manager that starts is told; epoch 0 while nothing was adopted (then it may be a cold start).
-    pub fn report(&self, now: Time) -> Report {
+    pub fn report(&self, now: Time, asked: &Beacon) -> Report {
         let (epoch, inputs) = (self.placement().epoch(), self.placement().inputs().clone());
         let formers = self.recent.formers(now, &inputs);
-        Report { node: self.node, boot: self.boot, epoch, inputs, formers }
+        Report { node: self.node, boot: self.boot, nonce: asked.nonce, epoch, inputs, formers }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use common::keys::RackKey;
     use common::placement::{Inputs, Member, Policy};
 
     const KEY: [u8; 16] = [5; 16];
+
+    fn ownership() -> Ownership {
+        Ownership::new(NodeId(2), BootId(7), Placer::new(KEY), Arc::new(Keys::derive(&RackKey([5; 32]))))
+    }
 
     fn inputs(live: &[u16]) -> Inputs {
         let member = |n: u16| Member {
@@ -126,7 +136,7 @@ mod tests {
             draining: false,
             retired: vec![],
         };
-        Inputs { policy: Policy::Rendezvous, members: (1..=3).map(member).collect() }
+        Inputs { policy: Policy::Rendezvous, members: (1..=3).map(member).collect(), ..Inputs::default() }
     }
 
     fn beacon(epoch: u64, live: &[u16]) -> Beacon {
@@ -135,6 +145,7 @@ mod tests {
         Beacon {
             lm_boot: BootId(1),
             nonce: 1,
+            sent_us: 0,
             epoch: Epoch(epoch),
             inputs,
             formers: vec![],
@@ -147,8 +158,8 @@ mod tests {
 
     #[test]
     fn the_highest_epoch_is_adopted_whatever_the_order() {
-        let mut o = Ownership::new(NodeId(2), BootId(7), Placer::new(KEY));
-        assert_eq!(o.report(Time(0)).epoch, Epoch(0), "nothing to teach a load manager");
+        let mut o = ownership();
+        assert_eq!(o.report(Time(0), &beacon(0, &[])).epoch, Epoch(0), "nothing to teach a load manager");
         assert_eq!(o.hear(Time(0), &beacon(5, &[1, 2, 3])), Adoption::Adopted(Epoch(5)));
         assert_eq!(o.placement().live(NodeId(2)), Some(BootId(7)));
         assert_eq!(o.hear(Time(0), &beacon(5, &[1, 2, 3])), Adoption::Nothing);
@@ -160,11 +171,11 @@ mod tests {
 
     #[test]
     fn a_starting_load_manager_is_told_what_was_adopted() {
-        let mut o = Ownership::new(NodeId(2), BootId(7), Placer::new(KEY));
+        let mut o = ownership();
         o.hear(Time(0), &beacon(5, &[1, 2]));
         let asks = Beacon { learning: true, ..beacon(0, &[]) };
         assert_eq!(o.hear(Time(0), &asks), Adoption::Nothing);
-        let report = o.report(Time(0));
+        let report = o.report(Time(0), &beacon(0, &[]));
         assert_eq!(
             (report.node, report.boot, report.epoch, report.inputs),
             (NodeId(2), BootId(7), Epoch(5), inputs(&[1, 2]))
@@ -173,7 +184,7 @@ mod tests {
 
     #[test]
     fn another_digest_is_an_alarm() {
-        let mut o = Ownership::new(NodeId(2), BootId(7), Placer::new(KEY));
+        let mut o = ownership();
         let right = beacon(5, &[1, 2]);
         let wrong = Beacon { digest: right.digest ^ 1, ..right.clone() };
         assert!(matches!(o.hear(Time(0), &wrong), Adoption::Differs { .. }));

@@ -9,6 +9,7 @@ use common::keys::{Keys, RackKey};
 use common::location::{Binding, Bindings, Change, Entry, LogTime, Record, Subscriber};
 use common::placement::Placements;
 use common::sip::Limits;
+use common::wire::proxy::Sent;
 
 fn rack() -> Rack {
     Rack::one_machine_default(3).expand()
@@ -50,6 +51,7 @@ fn source() -> ProxyHeader {
         ListenerId(2),
         BootId(1),
         Epoch(1),
+        Sent::default(),
     )
 }
 

@@ -40,6 +40,7 @@ impl Rack {
             load_managers: Vec::new(),
             cc_nodes: Vec::new(),
             location_servers: Vec::new(),
+            nodes: Vec::new(),
             heartbeat: Heartbeat::default(),
             placement: Policy::default(),
             egress: Egress::default(),

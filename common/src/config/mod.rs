@@ -24,7 +24,7 @@ pub use destination::{TrunkDestination, TrunkServer};
 pub use digest_offer::DigestOffer;
 pub use limits::Limits;
 pub use load::{ConfigError, Override};
-pub use network::{CcNode, Listener, LoadManager, LocationServer, OneMachine, Planes};
+pub use network::{CcNode, ForeignNode, Listener, LoadManager, LocationServer, OneMachine, Planes};
 pub use problems::Problem;
 pub use rack::Rack;
 pub use service::{Auth, Domain, Mode, Provisioning, Route, RouteDomain, SubscriberRange, Trunk, TrunkAddress};

@@ -119,6 +119,17 @@ impl CcNode {
     }
 }
 
+/// A foreign node: somebody else's server, which says by version 1 heartbeats that it lives.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ForeignNode {
+    /// CC Server ID, 1 to 65,535, that no cc-node has.
+    #[schemars(with = "u16")]
+    pub id: NodeId,
+    /// Its heartbeats come from here, from any port.
+    pub address: IpAddr,
+}
+
 /// A location server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

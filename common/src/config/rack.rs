@@ -1,7 +1,7 @@
 //! The whole rack file, and the look-ups that several services need.
 
 use super::limits::Limits;
-use super::network::{CcNode, Listener, LoadManager, LocationServer, OneMachine};
+use super::network::{CcNode, ForeignNode, Listener, LoadManager, LocationServer, OneMachine};
 use super::service::{Domain, Route, RouteDomain, SubscriberRange, Trunk};
 use super::tuning::{Dns, Egress, Heartbeat, Log, Registrar, SessionTimers, Timers};
 use crate::ids::{ListenerId, NodeId, TrunkId};
@@ -39,6 +39,9 @@ pub struct Rack {
     pub cc_nodes: Vec<CcNode>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub location_servers: Vec<LocationServer>,
+    /// Foreign nodes: watched and shown; they get no calls. Needs `heartbeat.accept_v1`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<ForeignNode>,
     #[serde(default)]
     pub heartbeat: Heartbeat,
     /// How Call-IDs are given to nodes.

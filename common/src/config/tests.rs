@@ -340,3 +340,75 @@ fn a_limit_that_would_refuse_ordinary_messages_is_refused_with_what_is_right() {
         "siprack.yaml:8:19: limits.params: invalid value: integer `70000`, expected u16; write a whole number from 0 to 65535"
     );
 }
+
+/// GOOD with `heartbeat` on line 8 and these foreign nodes on line 9.
+fn beside_foreign_nodes(accept_v1: bool, nodes: &str) -> Result<Rack, String> {
+    let one = "one_machine: { nodes: 3 }";
+    let more = format!("{one}\nheartbeat: {{ accept_v1: {accept_v1} }}\nnodes: [ {nodes} ]");
+    Rack::from_yaml("siprack.yaml", &GOOD.replacen(one, &more, 1)).map_err(|e| e.to_string())
+}
+
+#[test]
+fn foreign_nodes_stand_beside_the_racks_own() {
+    let listed = "{ id: 101, address: 10.0.0.7 }, { id: 65535, address: \"2001:db8::7\" }";
+    let rack = beside_foreign_nodes(true, listed).unwrap().expand();
+    let nodes: Vec<_> = rack.nodes.iter().map(|node| format!("{} {}", node.id, node.address)).collect();
+    assert_eq!(nodes, ["101 10.0.0.7", "65535 2001:db8::7"]);
+    assert!(rack.cc_nodes.len() == 3 && rack.node(NodeId(101)).is_none(), "they are no cc-nodes");
+    assert_eq!((rack.problems(), Rack::from_json(&rack.to_json().unwrap()).unwrap() == rack), (vec![], true));
+}
+
+#[test]
+fn foreign_nodes_are_heard_or_not_listed() {
+    assert_eq!(
+        beside_foreign_nodes(false, "{ id: 101, address: 10.0.0.7 }").unwrap_err(),
+        "siprack.yaml:9:8: nodes: are foreign nodes, and `heartbeat.accept_v1` is false: nobody would hear them; \
+         set `heartbeat: { accept_v1: true }`, or remove the list"
+    );
+    assert_eq!(
+        beside_foreign_nodes(true, "").unwrap_err(),
+        "siprack.yaml:8:25: heartbeat.accept_v1: has nobody to accept: `nodes` is empty; \
+         list the foreign nodes, such as `nodes: [ { id: 101, address: 10.0.0.7 } ]`, or leave it out"
+    );
+    assert!(beside_foreign_nodes(false, "").is_ok());
+    let many: Vec<String> = (1..=251).map(|i| format!("{{ id: {}, address: 10.0.1.{i} }}", 100 + i)).collect();
+    assert_eq!(
+        beside_foreign_nodes(true, &many.join(", ")).unwrap_err(),
+        "siprack.yaml:9:8: nodes: 251 foreign nodes; use at most 250"
+    );
+    assert!(beside_foreign_nodes(true, &many[1..].join(", ")).is_ok());
+}
+
+#[test]
+fn a_foreign_node_has_an_id_and_a_host_of_its_own() {
+    let first = "{ id: 101, address: 10.0.0.7 }";
+    for (id, said_of_it) in [
+        ("0", "0 means nobody; use 1 to 65535"),
+        ("3", "3 is the id of a cc-node; use an id that no cc-node has"),
+        ("101", "101 is the id of nodes.0 already; give every foreign node an id of its own"),
+        ("70000", "invalid value: integer `70000`, expected u16; write a whole number from 0 to 65535"),
+    ] {
+        let told = beside_foreign_nodes(true, &format!("{first}, {{ id: {id}, address: 10.0.0.8 }}")).unwrap_err();
+        assert_eq!(told, format!("siprack.yaml:9:48: nodes.1.id: {said_of_it}"));
+    }
+    for (address, said_of_it) in [
+        ("0.0.0.0", "0.0.0.0 is no address of one host; write the address that its heartbeats come from"),
+        ("224.0.0.1", "224.0.0.1 is no address of one host; write the address that its heartbeats come from"),
+        ("127.0.0.1", "127.0.0.1 is the address of a load manager; a foreign node stands on a host of its own"),
+        ("10.0.0.7", "10.0.0.7 is the address of nodes.0 already; give every foreign node an address of its own"),
+    ] {
+        let told = beside_foreign_nodes(true, &format!("{first}, {{ id: 102, address: {address} }}")).unwrap_err();
+        assert_eq!(told, format!("siprack.yaml:9:62: nodes.1.address: {said_of_it}"));
+    }
+    let lists = "\
+load_managers: [ { id: 1, planes: { a: 10.0.1.1, b: 10.0.2.1 }, admin: \"10.0.1.1:15101\" } ]
+cc_nodes: [ { id: 7, planes: { a: 10.0.1.3, b: 10.0.2.3 }, admin: \"10.0.1.3:15111\" } ]
+location_servers: [ { id: 1, planes: { a: 10.0.1.4, b: 10.0.2.4 }, admin: \"10.0.1.4:15102\" } ]
+heartbeat: { accept_v1: true }
+nodes: [ { id: 101, address: 10.0.2.3 } ]";
+    assert_eq!(
+        said("one_machine: { nodes: 3 }", lists),
+        "siprack.yaml:11:30: nodes.0.address: 10.0.2.3 is the address of a cc-node; \
+         a foreign node stands on a host of its own"
+    );
+}

@@ -34,7 +34,7 @@ pub struct Heartbeat {
     pub down_after_ms: u32,
     /// Shown only.
     pub suspect_after_ms: u32,
-    /// Take the 16-byte heartbeats of foreign nodes too. Without effect yet: they are refused.
+    /// Take the 16-byte heartbeats of foreign nodes (`nodes`) too. Nothing proves them.
     pub accept_v1: bool,
 }
 

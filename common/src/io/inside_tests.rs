@@ -3,7 +3,7 @@
 use super::*;
 use crate::ids::{BootId, Epoch, ListenerId, NodeId};
 use crate::io::udp::{Receiver, bind, take_several_as_one};
-use crate::wire::proxy::{Direction, MAX, ProxyHeader};
+use crate::wire::proxy::{Direction, MAX, ProxyHeader, Sent};
 use std::os::fd::AsRawFd;
 
 /// Octets of the messages: some differ by less than a NOOP takes, one is longer than a segment, one is empty but for its
@@ -15,7 +15,7 @@ fn socket() -> UdpSocket {
 }
 
 fn keys() -> KeyRing<[u8; 32]> {
-    KeyRing::new(1, [7; 32])
+    KeyRing::new(|_| [7; 32])
 }
 
 fn header() -> ProxyHeader {
@@ -28,6 +28,7 @@ fn header() -> ProxyHeader {
             ListenerId(0),
             BootId(3),
             Epoch(5),
+            Sent::default(),
         )
     }
 }

@@ -6,6 +6,7 @@
 //! - `inside`: what load manager and nodes send each other, many messages in one send.
 //! - `fds`: sockets that an agent opens and passes to its child.
 //! - `stream`: sealed records over TCP.
+//! - `whole_file`: small files that a restart must find again. `keys_file`: which keys stand.
 //! - `start`: what every server is started with, how it fails, when it ends.
 //! - `log`, `admin`: what people and Prometheus see of a process.
 
@@ -13,9 +14,11 @@ pub mod admin;
 pub mod clock;
 pub mod fds;
 pub mod inside;
+pub mod keys_file;
 pub mod log;
 pub mod poll;
 pub mod random;
 pub mod start;
 pub mod stream;
 pub mod udp;
+pub mod whole_file;

@@ -48,6 +48,11 @@ pub struct RecordReader {
 }
 
 impl RecordReader {
+    /// See [`Opener::key`].
+    pub fn key(&self) -> u8 {
+        self.opener.key()
+    }
+
     /// The next record; `None` when the far end has closed. Not cancel-safe: after a dropped call the stream is of no use.
     pub async fn next(&mut self) -> Result<Option<Vec<u8>>, StreamError> {
         let mut field = [0u8; 4];

@@ -96,7 +96,7 @@ mod tests {
                 retired: Vec::new(),
             }
         };
-        let inputs = Inputs { policy: Policy::Rendezvous, members: (1..=3).map(member).collect() };
+        let inputs = Inputs { policy: Policy::Rendezvous, members: (1..=3).map(member).collect(), ..Inputs::default() };
         Arc::new(Placement::compute(&[5; 16], Epoch(epoch), inputs))
     }
 

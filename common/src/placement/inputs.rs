@@ -1,6 +1,7 @@
 //! What a placement is computed from. Beacons carry it; a change of it is a new epoch.
 
 use crate::ids::{BootId, NodeId};
+use crate::keys::Generations;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +49,8 @@ pub struct Inputs {
     pub policy: Policy,
     /// Sorted by node id.
     pub members: Vec<Member>,
+    /// Which keys stand. The array does not depend on them.
+    pub keys: Generations,
 }
 
 impl Inputs {

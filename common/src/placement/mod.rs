@@ -103,6 +103,11 @@ impl Placement {
         list.into_iter().filter(|i| *i != NONE).map(usize::from).chain(all)
     }
 
+    /// This incarnation was declared dead.
+    pub fn is_retired(&self, node: NodeId, boot: BootId) -> bool {
+        self.inputs.members.iter().any(|member| member.node == node && member.retired.contains(&boot))
+    }
+
     /// The incarnation of a node that is live.
     pub fn live(&self, node: NodeId) -> Option<BootId> {
         let at = self.inputs.members.binary_search_by_key(&node, |m| m.node).ok()?;

@@ -77,7 +77,7 @@ mod tests {
             draining: boot.is_multiple_of(2),
             retired: Vec::new(),
         };
-        Inputs { policy: Policy::Rendezvous, members: (0..6).map(member).collect() }
+        Inputs { policy: Policy::Rendezvous, members: (0..6).map(member).collect(), ..Inputs::default() }
     }
 
     #[test]

@@ -158,7 +158,7 @@ mod tests {
             draining: false,
             retired: Vec::new(),
         };
-        Inputs { policy: Policy::Rendezvous, members: (1..=3).map(member).collect() }
+        Inputs { policy: Policy::Rendezvous, members: (1..=3).map(member).collect(), ..Inputs::default() }
     }
 
     fn placement(epoch: u64, live: &[u16]) -> Arc<Placement> {

@@ -24,7 +24,7 @@ fn nodes(count: u16) -> Vec<Member> {
 }
 
 fn by(policy: Policy, members: Vec<Member>) -> Placement {
-    Placement::compute(&KEY, Epoch(1), Inputs { policy, members })
+    Placement::compute(&KEY, Epoch(1), Inputs { policy, members, ..Inputs::default() })
 }
 
 fn place(members: Vec<Member>) -> Placement {

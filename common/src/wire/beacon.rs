@@ -11,6 +11,9 @@ pub struct Beacon {
     pub lm_boot: BootId,
     /// A heartbeat counts by quoting it while it is fresh.
     pub nonce: u64,
+    /// By the load manager's own monotonic clock, in µs: so each node knows what that shows, and how old a message is that
+    /// was handed over.
+    pub sent_us: u64,
     pub epoch: Epoch,
     pub inputs: Inputs,
     /// Placements that were superseded lately.

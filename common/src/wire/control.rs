@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 pub struct Report {
     pub node: NodeId,
     pub boot: BootId,
+    /// Of the beacon that it answers.
+    pub nonce: u64,
     pub epoch: Epoch,
     pub inputs: Inputs,
     pub formers: Vec<Former>,

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 const MAGIC: [u8; 4] = *b"SRP1";
 const HEAD: usize = 12;
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 const BEACON: u8 = 1;
 const REPORT: u8 = 2;
 const STOPPED: u8 = 3;
@@ -63,6 +63,16 @@ fn seal(kind: u8, body: &impl Serialize, ring: &KeyRing<[u8; 32]>, plane: Plane)
     let sum = mac::sign(key, DOMAIN, &out);
     out.extend_from_slice(&sum);
     out
+}
+
+/// The id of the plane key that a frame names; [`decode`] says whether it is by that key.
+pub fn key_id(frame: &[u8]) -> u8 {
+    frame.get(6).copied().unwrap_or_default()
+}
+
+/// Over which plane a frame says that it was sent.
+pub fn is_of(plane: Plane, frame: &[u8]) -> bool {
+    frame.get(7) == Some(&(plane as u8))
 }
 
 pub fn decode(bytes: &[u8], ring: &KeyRing<[u8; 32]>) -> Result<Message, FrameError> {

@@ -154,6 +154,11 @@ fn encode_v2(v2: &V2, ring: &KeyRing<[u8; 32]>, out: &mut Vec<u8>) {
     out.extend_from_slice(&sum);
 }
 
+/// The id of the plane key that a heartbeat of version 2 names; [`decode`] says whether it is by that key.
+pub fn key_id(heartbeat: &[u8]) -> Option<u8> {
+    heartbeat.get(V1 + 3).copied()
+}
+
 /// `accept_v1`: whether 16 octets without a MAC are taken for a foreign node.
 pub fn decode(bytes: &[u8], ring: &KeyRing<[u8; 32]>, accept_v1: bool) -> Result<Heartbeat, HeartbeatError> {
     if !is_heartbeat(bytes) {

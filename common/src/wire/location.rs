@@ -1,6 +1,7 @@
 //! The frames of the location stream, each in one sealed record: a version octet, then postcard.
 
 use crate::ids::{BootId, HistoryId, Level, NodeId};
+use crate::keys::Span;
 use crate::location::{Command, Entry, IdempotenceKey, LogTime, Outcome, Record};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,10 @@ pub enum ToServer {
         command: Command,
     },
     Ping,
+    /// Which plane keys stand: for whoever serves the stream, not for the database.
+    Keys {
+        plane: Span,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

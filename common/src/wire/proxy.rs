@@ -10,11 +10,13 @@
 //! | 0xE3 connection | 8 | only where there is one |
 //! | 0xE4 visited | 2 each | nodes that have seen this message, at most 4; only if any |
 //! | 0xE5 inquiry | 5 | kind u8 (1 yours?, 2 mine, 3 not mine), number u32; only between nodes |
+//! | 0xE6 sent | 4 | in ms by the load manager's monotonic clock, which beacons tell; it goes round |
 //! | 0x04 NOOP | any | zeros, left alone: makes headers longer, so that datagrams have one length |
 //! | 0xEF MAC | 17 | key id u8, SipHash-2-4-128 |
 
 use crate::ids::{BootId, Epoch, ListenerId, NodeId, Transport};
 use crate::keys::KeyRing;
+use crate::time::{Duration, Time};
 use siphasher::sip128::{Hasher128, SipHasher24};
 use smallvec::SmallVec;
 use std::hash::Hasher;
@@ -34,6 +36,7 @@ const LISTENER: u8 = 0xE2;
 const CONNECTION: u8 = 0xE3;
 const VISITED: u8 = 0xE4;
 const INQUIRY: u8 = 0xE5;
+const SENT: u8 = 0xE6;
 const MAC: u8 = 0xEF;
 const MAC_VALUE: usize = 17;
 
@@ -42,7 +45,11 @@ pub const NOOP: usize = 3;
 
 /// Octets of the longest header that was not padded: IPv6, every TLV.
 pub const MAX: usize =
-    HEAD + 36 + (3 + 11) + (3 + 8) + (3 + 2) + (3 + 8) + (3 + 2 * MAX_VISITED) + (3 + 5) + (3 + MAC_VALUE);
+    HEAD + 36 + (3 + 11) + (3 + 8) + (3 + 2) + (3 + 8) + (3 + 2 * MAX_VISITED) + (3 + 5) + (3 + 4) + (3 + MAC_VALUE);
+
+/// For how long a network keeps a message at most (RFC 3261 §17.1.2.2, T4). Who was handed one before knows its repeats at
+/// least as long; what is older was kept by somebody.
+pub const FRESH: Duration = Duration::from_secs(5);
 
 /// Which way a message goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +91,25 @@ pub struct ProxyHeader {
     pub visited: SmallVec<[NodeId; MAX_VISITED]>,
     /// What is asked or told about this message, and the question's number.
     pub inquiry: Option<(Inquiry, u32)>,
+    /// When it was handed over, by the load manager's clock.
+    pub sent: Sent,
     pub direction: Direction,
+}
+
+/// A moment of the load manager's clock, in milliseconds; after 49 days they go round.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sent(pub u32);
+
+impl Sent {
+    pub fn at(now: Time) -> Sent {
+        Sent(now.millis() as u32)
+    }
+
+    /// Not further from `now` than [`FRESH`]. Either way: what somebody knows of another's clock is a little off.
+    pub fn is_fresh(self, now: Time) -> bool {
+        let age = Sent::at(now).0.wrapping_sub(self.0) as i32;
+        Duration::from_millis(u64::from(age.unsigned_abs())) <= FRESH
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -117,6 +142,7 @@ impl ProxyHeader {
         listener: ListenerId,
         boot: BootId,
         epoch: Epoch,
+        sent: Sent,
     ) -> ProxyHeader {
         ProxyHeader {
             source,
@@ -129,6 +155,7 @@ impl ProxyHeader {
             connection: 0,
             visited: SmallVec::new(),
             inquiry: None,
+            sent,
             direction: Direction::Ingress,
         }
     }
@@ -168,6 +195,7 @@ impl ProxyHeader {
         if let Some((kind, number)) = self.inquiry {
             w.tlv(INQUIRY, &[&[kind as u8], &number.to_be_bytes()]);
         }
+        w.tlv(SENT, &[&self.sent.0.to_be_bytes()]);
         let length = (w.at + 3 + MAC_VALUE - HEAD) as u16;
         w.out[14..16].copy_from_slice(&length.to_be_bytes());
         let sum = mac(key, &w.out[..w.at], call_id);
@@ -269,6 +297,7 @@ struct Tlvs {
     connection: u64,
     visited: SmallVec<[NodeId; MAX_VISITED]>,
     inquiry: Option<(Inquiry, u32)>,
+    sent: Option<Sent>,
 }
 
 impl Tlvs {
@@ -311,6 +340,7 @@ impl Tlvs {
                 let kind = kind.into_iter().find(|kind| *kind as u8 == value[0])?;
                 self.inquiry = Some((kind, u32::from_be_bytes([value[1], value[2], value[3], value[4]])));
             }
+            SENT => self.sent = Some(Sent(u32::from_be_bytes(value.try_into().ok()?))),
             _ => {}
         }
         Some(())
@@ -330,6 +360,7 @@ impl Tlvs {
             connection: self.connection,
             visited: self.visited,
             inquiry: self.inquiry,
+            sent: self.sent.ok_or(ProxyError::Missing(SENT))?,
             direction,
         })
     }

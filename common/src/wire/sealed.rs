@@ -48,7 +48,8 @@ pub fn hello(ring: &KeyRing<[u8; 32]>, nonce: [u8; 32]) -> [u8; HELLO] {
     hello
 }
 
-/// Both hellos are known: the keys of the connection. The connecting side's key id counts.
+/// Both hellos are known: the keys of the connection. The connecting side's key id counts; whoever sends a record that
+/// opens has proved it ([`Opener::key`]).
 pub fn session(
     ring: &KeyRing<[u8; 32]>,
     side: Side,
@@ -79,7 +80,7 @@ pub fn session(
         Side::Connecting => ("up", "down"),
         Side::Listening => ("down", "up"),
     };
-    Ok((Sealer { cipher: derive(out), counter: 0 }, Opener { cipher: derive(inward), counter: 0 }))
+    Ok((Sealer { cipher: derive(out), counter: 0 }, Opener { cipher: derive(inward), counter: 0, key: connecting[4] }))
 }
 
 pub struct Sealer {
@@ -104,9 +105,15 @@ impl Sealer {
 pub struct Opener {
     cipher: ChaCha20Poly1305,
     counter: u64,
+    key: u8,
 }
 
 impl Opener {
+    /// The id of the plane key that this connection stands on.
+    pub fn key(&self) -> u8 {
+        self.key
+    }
+
     /// How many octets follow a record's length field.
     pub fn length(field: [u8; 4]) -> Result<usize, SealedError> {
         let length = u32::from_be_bytes(field) as usize;

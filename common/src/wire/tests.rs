@@ -5,7 +5,7 @@ use super::control::Stopped;
 use super::frame::{self, FrameError, Message};
 use super::heartbeat::{self, Heartbeat, HeartbeatError, NodeState, V2};
 use super::location::{FromServer, LocationFrameError, ToServer};
-use super::proxy::{self, Direction, Inquiry, ProxyError, ProxyHeader};
+use super::proxy::{self, Direction, Inquiry, ProxyError, ProxyHeader, Sent};
 use super::sealed::{self, Opener, Side};
 use crate::ids::*;
 use crate::keys::{KeyRing, Keys, RackKey};
@@ -54,8 +54,9 @@ fn a_beacon() -> Message {
     Message::Beacon(Beacon {
         lm_boot: BootId(3),
         nonce: 77,
+        sent_us: 88,
         epoch: Epoch(5),
-        inputs: Inputs { policy: Policy::Rendezvous, members: vec![member] },
+        inputs: Inputs { policy: Policy::Rendezvous, members: vec![member], ..Inputs::default() },
         formers: vec![],
         holders: vec![],
         digest: 1234,
@@ -77,6 +78,7 @@ fn a_header(six: bool) -> ProxyHeader {
         connection: 0,
         visited: [NodeId(1), NodeId(2)].into_iter().collect(),
         inquiry: Some((Inquiry::Yours, 9)),
+        sent: Sent(0x0102_0304),
         direction: Direction::Ingress,
     }
 }
@@ -221,9 +223,9 @@ fn golden_vectors() {
     ];
     let golden = [
         6_723_948_381_554_223_531,
-        2_863_175_521_913_302_642,
-        11_534_026_541_017_790_423,
-        1_256_413_618_585_220_585,
+        14_969_518_232_163_066_530,
+        4_936_834_986_679_968_060,
+        9_049_628_922_093_988_912,
         466_426_150_670_081_039,
     ];
     assert_eq!(sums, golden);

@@ -2,6 +2,7 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use common::config::Override;
+use common::keys::Use;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -33,6 +34,8 @@ pub enum Command {
     Drain(Drain),
     /// Give a drained node new calls again
     Undrain(OneNode),
+    /// Show which keys stand, and turn them: `siprack keys turn plane`
+    Keys(Keys),
     /// Add, list or remove subscribers
     #[command(subcommand)]
     Subscriber(Subscriber),
@@ -160,6 +163,64 @@ pub struct Drain {
     /// Wait no longer than this; then exit 1, and the node goes on draining
     #[arg(long, value_name = "SECONDS", requires = "wait", value_parser = positive)]
     pub timeout: Option<f64>,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Keys {
+    #[command(flatten)]
+    pub asking: Asking,
+    #[command(subcommand)]
+    pub order: Option<KeysOrder>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum KeysOrder {
+    /// Write with the next key from now on; what the last one wrote still verifies
+    Turn(Turn),
+}
+
+#[derive(Debug, Args)]
+pub struct Turn {
+    /// Which key
+    #[arg(value_enum)]
+    pub what: Turned,
+    /// A key has leaked: none but the new one verifies from now on, whatever that breaks
+    #[arg(long)]
+    pub now: bool,
+    #[command(flatten)]
+    pub asking: Asking,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Turned {
+    /// Of the tokens that far ends carry for their calls
+    Token,
+    /// Of the digest challenges
+    Nonce,
+    /// Of what the services say to each other
+    Plane,
+    /// All three
+    All,
+}
+
+impl Turned {
+    pub fn uses(self) -> &'static [Use] {
+        match self {
+            Turned::Token => &[Use::Token],
+            Turned::Nonce => &[Use::Nonce],
+            Turned::Plane => &[Use::Plane],
+            Turned::All => &Use::ALL,
+        }
+    }
+
+    /// As the load manager has it.
+    pub fn label(self) -> &'static str {
+        match self.uses() {
+            [one] => one.label(),
+            _ => "all",
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -297,7 +358,7 @@ mod tests {
     fn help_shows_what_exists_and_nothing_else() {
         let help = Arguments::command().render_help().to_string();
         let asks = ["up", "try", "status", "check", "explain", "subscriber", "registrations", "import", "load"];
-        for word in asks.into_iter().chain(["drain", "undrain"]) {
+        for word in asks.into_iter().chain(["drain", "undrain", "keys"]) {
             assert!(help.lines().any(|l| l.trim_start().starts_with(&format!("{word} "))), "{word} is not in:\n{help}");
         }
         for word in ["serve", "schema", "top", "trace", "drill"] {
@@ -315,6 +376,29 @@ mod tests {
         assert!(drain.one.asking.json);
         assert!(parse(&["--timeout", "90"]).is_err(), "it waits for nothing");
         assert!(parse(&["--wait", "--timeout", "0"]).is_err());
+    }
+
+    #[test]
+    fn keys_are_shown_or_turned() {
+        let parse = |more: &[&str]| match Arguments::try_parse_from([&["siprack", "keys"][..], more].concat()) {
+            Ok(Arguments { command: Command::Keys(keys) }) => Some(keys),
+            _ => None,
+        };
+        let shown = parse(&["--json", "--data", "d"]);
+        assert!(shown.is_some_and(|keys| keys.order.is_none() && keys.asking.json));
+        for (word, count) in [("token", 1), ("nonce", 1), ("plane", 1), ("all", 3)] {
+            let Some(Keys { order: Some(KeysOrder::Turn(turn)), .. }) = parse(&["turn", word, "--data", "d"]) else {
+                panic!("{word}");
+            };
+            assert_eq!((turn.what.label(), turn.what.uses().len(), turn.now), (word, count, false));
+            assert_eq!(turn.asking.at.data, PathBuf::from("d"));
+        }
+        let at_once = parse(&["turn", "plane", "--now", "--json"]).and_then(|keys| keys.order);
+        assert!(at_once.is_some_and(|KeysOrder::Turn(turn)| turn.now && turn.asking.json));
+        let all_wrong: [&[&str]; 4] = [&["turn"], &["turn", "branch"], &["--data", "d", "turn", "plane"], &["--now"]];
+        for wrong in all_wrong {
+            assert!(parse(wrong).is_none(), "{wrong:?}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! 2. `ladder`, `phone`: the built-in phones and the picture of what they say. `load`: thousands of phones for load tests.
 //! 3. `services`: what a rack consists of. `backoff`, `supervisor`: which child runs when. `columns`: tables for people.
 //!    `overview`: the rack as its load manager judges it. `readiness`: is it ready.
-//! 4. `draining`, `explanation`, `identity`, `import_rows`, `try_plan`: small decisions of single commands.
+//! 4. `draining`, `explanation`, `identity`, `import_rows`, `rotation`, `try_plan`: small decisions of single commands.
 //! 5. `io`: processes, files, sockets, HTTP. The only place that touches the machine.
 
 pub mod failure;
@@ -31,6 +31,7 @@ pub mod draining;
 pub mod explanation;
 pub mod identity;
 pub mod import_rows;
+pub mod rotation;
 pub mod try_plan;
 
 pub mod io;

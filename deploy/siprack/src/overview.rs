@@ -14,6 +14,8 @@ pub struct Overview {
     /// `acting`, or `learning` just after a start.
     pub phase: String,
     pub nodes: Vec<Node>,
+    #[serde(default)]
+    pub foreign: Vec<Foreign>,
     /// None before the first.
     #[serde(default)]
     pub last_change: Option<LastChange>,
@@ -36,6 +38,18 @@ pub struct Node {
     pub heard_ms: Option<u64>,
 }
 
+/// Somebody else's server: it is watched, and gets no calls, so that nothing of the rack depends on it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Foreign {
+    pub id: u64,
+    pub address: String,
+    /// `absent`, `down`, or what it says of itself.
+    pub state: String,
+    /// None before it has said one.
+    pub sip_port: Option<u64>,
+    pub heard_ms: Option<u64>,
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LastChange {
     pub epoch: u64,
@@ -44,7 +58,7 @@ pub struct LastChange {
     pub what: Vec<Change>,
 }
 
-/// `change` is `entered`, `left`, `draining`, `undrained`; or, of no node, `learned`.
+/// `change` is `entered`, `left`, `draining`, `undrained`; or, of no node, `learned` or `turned` (`why`: which key).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -64,6 +78,7 @@ impl Overview {
             policy: text(&status["policy"]),
             phase,
             nodes: nodes.iter().map(Node::from_json).collect(),
+            foreign: status["foreign"].as_array().into_iter().flatten().map(Foreign::from_json).collect(),
             last_change: serde_json::from_value(status["last_change"].clone()).ok(),
         })
     }
@@ -75,6 +90,11 @@ impl Overview {
         let mut rows = vec![head];
         rows.extend(self.nodes.iter().map(Node::row));
         out.push_str(&columns(&rows));
+        if !self.foreign.is_empty() {
+            let mut rows = vec![["FOREIGN", "STATE", "ADDRESS", "SIP-PORT", "LAST-HEARD"].map(String::from)];
+            rows.extend(self.foreign.iter().map(Foreign::row));
+            out.push_str(&format!("\n{}", columns(&rows)));
+        }
         if let Some(last) = &self.last_change {
             out.push_str(&format!("\nlast change: {}\n", last.in_words()));
         }
@@ -98,7 +118,6 @@ impl Node {
     }
 
     fn row(&self) -> [String; 8] {
-        let or_dash = |value: Option<String>| value.unwrap_or_else(|| "-".into());
         [
             self.id.to_string(),
             self.state.clone(),
@@ -107,7 +126,29 @@ impl Node {
             percent(self.admit),
             or_dash(self.calls.map(|calls| calls.to_string())),
             self.plane.to_uppercase(),
-            or_dash(self.heard_ms.map(|ms| if ms < 1000 { format!("{ms} ms") } else { duration(ms as f64 / 1000.0) })),
+            or_dash(self.heard_ms.map(age)),
+        ]
+    }
+}
+
+impl Foreign {
+    fn from_json(node: &Value) -> Foreign {
+        Foreign {
+            id: number(&node["id"]),
+            address: text(&node["address"]),
+            state: text(&node["state"]),
+            sip_port: node["sip_port"].as_u64(),
+            heard_ms: node["heartbeat_age_us"].as_u64().map(|us| us / 1000),
+        }
+    }
+
+    fn row(&self) -> [String; 5] {
+        [
+            self.id.to_string(),
+            self.state.clone(),
+            self.address.clone(),
+            or_dash(self.sip_port.map(|port| port.to_string())),
+            or_dash(self.heard_ms.map(age)),
         ]
     }
 }
@@ -122,6 +163,9 @@ impl LastChange {
 
 impl Change {
     fn in_words(&self) -> String {
+        if let (None, "turned", Some(key)) = (self.node, self.change.as_str(), &self.why) {
+            return format!("another {} key writes", printable(key));
+        }
         let what = match (self.node, self.change.as_str()) {
             (Some(node), "draining") => format!("cc-node {node} drains"),
             (Some(node), change) => format!("cc-node {node} {}", printable(change)),
@@ -139,6 +183,15 @@ impl Change {
 pub fn calls(status: &Value) -> Option<u64> {
     let workers = status["workers"].as_array()?;
     Some(workers.iter().map(|worker| number(&worker["calls"]) + number(&worker["calls_in_setup"])).sum())
+}
+
+fn or_dash(value: Option<String>) -> String {
+    value.unwrap_or_else(|| "-".into())
+}
+
+/// Milliseconds, as a person would say them.
+fn age(ms: u64) -> String {
+    if ms < 1000 { format!("{ms} ms") } else { duration(ms as f64 / 1000.0) }
 }
 
 /// A share from 0 to 1. Only the whole is shown as 100 %.
@@ -198,6 +251,27 @@ ID  STATE    SLOTS  TAKES  ADMIT  CALLS  PLANE  LAST-HEARD
 last change: epoch 12, 3.1 s ago: cc-node 2 left (silent)
 ";
         assert_eq!(overview.table(), wanted);
+    }
+
+    #[test]
+    fn foreign_nodes_stand_below_marked_as_such() {
+        let mut status = status();
+        status["foreign"] = json!([
+            { "id": 101, "address": "10.0.0.7", "state": "started", "sip_port": 5060, "heartbeat_age_us": 41_000 },
+            { "id": 102, "address": "10.0.0.8", "state": "absent", "sip_port": null, "heartbeat_age_us": null },
+        ]);
+        let overview = Overview::from_json(&status).unwrap_or_default();
+        let table = overview.table();
+        let wanted = "
+FOREIGN  STATE    ADDRESS   SIP-PORT  LAST-HEARD
+101      started  10.0.0.7  5060      41 ms
+102      absent   10.0.0.8  -         -
+
+last change: ";
+        assert!(table.contains(wanted), "{table}");
+        let told = serde_json::to_value(&overview).unwrap_or_default();
+        let line = json!({ "id": 101, "address": "10.0.0.7", "state": "started", "sip_port": 5060, "heard_ms": 41 });
+        assert_eq!(told["foreign"][0], line);
     }
 
     #[test]

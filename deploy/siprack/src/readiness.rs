@@ -312,6 +312,18 @@ mod tests {
     }
 
     #[test]
+    fn a_foreign_node_keeps_nobody_from_being_ready() {
+        let mut board = board();
+        let nodes = json!([{"id": 1, "state": "started"}, {"id": 2, "state": "started"}]);
+        let foreign = json!([{"id": 101, "address": "10.0.0.7", "state": "down"}]);
+        let status = json!({"state": "started", "phase": "acting", "epoch": 12, "nodes": nodes, "foreign": foreign});
+        board.services[1].seen = Some(Seen::from_json(&status));
+        let report = board.report();
+        assert!(report.ready, "{:?}", report.missing);
+        assert!(report.table().contains("\n101      down"), "{}", report.table());
+    }
+
+    #[test]
     fn what_is_missing_is_named() {
         let mut board = board();
         board.services[1].seen.as_mut().expect("seen").nodes[1].1 = "down".into();

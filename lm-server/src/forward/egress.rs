@@ -4,6 +4,7 @@ use super::{DropReason, Gate};
 use crate::table::{NotSender, Table};
 use common::ids::{ListenerId, NodeId, Transport};
 use common::sip::{Scan, Start, scan};
+use common::time::Time;
 use common::wire::proxy::{Direction, ProxyError, ProxyHeader};
 use std::cell::Cell;
 use std::net::SocketAddr;
@@ -20,7 +21,7 @@ pub struct Outgoing<'a> {
 }
 
 /// Judges one datagram that came in on an egress socket.
-pub fn egress<'a>(gate: &Gate, table: &Table, datagram: &'a [u8]) -> Result<Outgoing<'a>, DropReason> {
+pub fn egress<'a>(gate: &Gate, table: &Table, now: Time, datagram: &'a [u8]) -> Result<Outgoing<'a>, DropReason> {
     let start = Cell::new(None);
     let call_id_of = |message: &'a [u8]| match scan(message, &gate.names) {
         Scan::Sip(scanned) => {
@@ -30,7 +31,8 @@ pub fn egress<'a>(gate: &Gate, table: &Table, datagram: &'a [u8]) -> Result<Outg
         Scan::KeepAlive | Scan::Stun(_) | Scan::Bad(_) => None,
     };
     let (header, offset) = ProxyHeader::read(datagram, &gate.keys.plane, call_id_of).map_err(|e| match e {
-        ProxyError::Mac | ProxyError::UnknownKey(_) => DropReason::ProxyMac,
+        ProxyError::Mac => DropReason::ProxyMac,
+        ProxyError::UnknownKey(_) => DropReason::ProxyOldKey,
         _ => DropReason::ProxyMalformed,
     })?;
     let (Some(message), Some(start)) = (datagram.get(offset..), start.get()) else {
@@ -38,6 +40,9 @@ pub fn egress<'a>(gate: &Gate, table: &Table, datagram: &'a [u8]) -> Result<Outg
     };
     if header.direction != Direction::Egress || header.transport != Transport::Udp {
         return Err(DropReason::ProxyDirection);
+    }
+    if !header.sent.is_fresh(now) {
+        return Err(DropReason::ProxyStale);
     }
     table.check_sender(header.sender, header.boot, header.epoch).map_err(|e| match e {
         NotSender::Unknown => DropReason::SenderUnknown,

@@ -22,8 +22,9 @@ use common::ids::{BootId, ListenerId, NodeId, Plane};
 use common::keys::Keys;
 use common::sip::stun::RESPONSE_MAX;
 use common::sip::{ListenerName, Listeners, MethodKind, Scan, ScanError, Scanned, Start, scan};
+use common::time::Time;
 use common::token;
-use common::wire::proxy::{self, ProxyHeader};
+use common::wire::proxy::{self, ProxyHeader, Sent};
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
@@ -116,6 +117,7 @@ pub enum Verdict {
 pub fn ingress(
     gate: &Gate,
     table: &Table,
+    now: Time,
     datagram: &[u8],
     source: SocketAddr,
     listener: ListenerId,
@@ -153,7 +155,7 @@ pub fn ingress(
             Start::Request(_) => Verdict::Unavailable,
         };
     };
-    let header = ProxyHeader::ingress(source, destination, listener, gate.boot, table.epoch());
+    let header = ProxyHeader::ingress(source, destination, listener, gate.boot, table.epoch(), Sent::at(now));
     let (key_id, key) = gate.keys.plane.current();
     scratch.call_id = match scanned.call_id {
         // A request without one, which its node answers 400.

@@ -19,6 +19,10 @@ pub enum DropReason {
     ProxyMalformed,
     /// From a node: the header's MAC is not by this rack's key.
     ProxyMac,
+    /// From a node: under a plane key that has been turned away from.
+    ProxyOldKey,
+    /// From a node: handed over too long ago; somebody has kept it.
+    ProxyStale,
     /// From a node: the header does not say "to the outside, by UDP".
     ProxyDirection,
     /// From somebody who is no node of this rack.
@@ -37,7 +41,7 @@ pub enum DropReason {
 
 impl DropReason {
     pub const COUNT: usize = DropReason::ALL.len();
-    pub const ALL: [DropReason; 15] = [
+    pub const ALL: [DropReason; 17] = [
         DropReason::NotSip,
         DropReason::Stun,
         DropReason::NoCallId,
@@ -46,6 +50,8 @@ impl DropReason {
         DropReason::NoNode,
         DropReason::ProxyMalformed,
         DropReason::ProxyMac,
+        DropReason::ProxyOldKey,
+        DropReason::ProxyStale,
         DropReason::ProxyDirection,
         DropReason::SenderUnknown,
         DropReason::SenderDead,
@@ -65,6 +71,8 @@ impl DropReason {
             DropReason::NoNode => "no_node",
             DropReason::ProxyMalformed => "proxy_malformed",
             DropReason::ProxyMac => "proxy_mac",
+            DropReason::ProxyOldKey => "proxy_old_key",
+            DropReason::ProxyStale => "proxy_stale",
             DropReason::ProxyDirection => "proxy_direction",
             DropReason::SenderUnknown => "sender_unknown",
             DropReason::SenderDead => "sender_dead",

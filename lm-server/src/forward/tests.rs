@@ -7,9 +7,11 @@ use common::ids::{Epoch, Transport};
 use common::keys::RackKey;
 use common::placement::{Inputs, Member, Placement, Policy};
 use common::sip::SipMessage;
-use common::wire::proxy::Direction;
+use common::time::Time;
+use common::wire::proxy::{Direction, FRESH};
 use proptest::prelude::*;
 
+const NOW: Time = Time(77_000_000);
 const PHONE: &str = "198.51.100.7:40000";
 
 fn gate() -> Gate {
@@ -42,7 +44,7 @@ fn table(gate: &Gate, live: &[(u16, Standing)]) -> Table {
         plane: Plane::A,
         workers: (0..2).map(|w| SocketAddr::from(([10, 0, 1, n as u8], 5070 + w))).collect(),
     };
-    let inputs = Inputs { policy: Policy::Rendezvous, members: (1..=3).map(member).collect() };
+    let inputs = Inputs { policy: Policy::Rendezvous, members: (1..=3).map(member).collect(), ..Inputs::default() };
     Table::new(Arc::new(Placement::compute(&gate.keys.placement, Epoch(9), inputs)), (1..=3).map(reach))
 }
 
@@ -60,7 +62,7 @@ fn request(method: &str, call_id: &str, more: &str) -> String {
 
 fn enter(gate: &Gate, table: &Table, datagram: &str) -> (Verdict, Scratch) {
     let mut scratch = Scratch::default();
-    let verdict = ingress(gate, table, datagram.as_bytes(), PHONE.parse().unwrap(), ListenerId(0), &mut scratch);
+    let verdict = ingress(gate, table, NOW, datagram.as_bytes(), PHONE.parse().unwrap(), ListenerId(0), &mut scratch);
     (verdict, scratch)
 }
 
@@ -167,7 +169,7 @@ fn what_is_no_request_to_us_is_answered_swallowed_or_counted() {
     let mut scratch = Scratch::default();
     let binding = b"\0\x01\0\0\x21\x12\xa4\x42123456789012";
     let from = "[2001:db8::7]:4000".parse().unwrap();
-    assert_eq!(ingress(&gate, &table, binding, from, ListenerId(1), &mut scratch), Verdict::Reply);
+    assert_eq!(ingress(&gate, &table, NOW, binding, from, ListenerId(1), &mut scratch), Verdict::Reply);
     assert_eq!((scratch.written().len(), &scratch.written()[..2]), (44, &b"\x01\x01"[..]));
     for (datagram, why) in
         [("hello\r\n\r\n", DropReason::NotSip), ("SIP/2.0 200 OK\r\nFrom: x\r\n\r\n", DropReason::NoCallId)]
@@ -207,7 +209,14 @@ fn sent(gate: &Gate, change: impl Fn(&mut ProxyHeader)) -> Vec<u8> {
     let mut header = ProxyHeader {
         sender: NodeId(2),
         direction: Direction::Egress,
-        ..ProxyHeader::ingress(gate.listeners[0], PHONE.parse().unwrap(), ListenerId(0), BootId(70), Epoch(9))
+        ..ProxyHeader::ingress(
+            gate.listeners[0],
+            PHONE.parse().unwrap(),
+            ListenerId(0),
+            BootId(70),
+            Epoch(9),
+            Sent::at(NOW),
+        )
     };
     change(&mut header);
     let mut bytes = [0; proxy::MAX];
@@ -221,7 +230,7 @@ fn what_a_living_node_sends_leaves_from_the_listener_it_names() {
     let gate = gate();
     let table = all(&gate);
     let datagram = sent(&gate, |_| {});
-    let out = egress(&gate, &table, &datagram).unwrap();
+    let out = egress(&gate, &table, NOW, &datagram).unwrap();
     assert_eq!((out.node, out.listener, out.to), (NodeId(2), ListenerId(0), PHONE.parse().unwrap()));
     assert_eq!(out.message, request("OPTIONS", "c1", "").as_bytes());
     let six = sent(&gate, |h| {
@@ -229,18 +238,19 @@ fn what_a_living_node_sends_leaves_from_the_listener_it_names() {
         h.source = gate.listeners[1];
         h.destination = "[2001:db8::7]:4000".parse().unwrap();
     });
-    assert_eq!(egress(&gate, &table, &six).unwrap().listener, ListenerId(1));
+    assert_eq!(egress(&gate, &table, NOW, &six).unwrap().listener, ListenerId(1));
 }
 
 #[test]
 fn what_anybody_else_sends_does_not_leave() {
     let gate = gate();
     let table = all(&gate);
-    let why = |datagram: &[u8]| egress(&gate, &table, datagram).unwrap_err();
+    let why = |datagram: &[u8]| egress(&gate, &table, NOW, datagram).unwrap_err();
     assert_eq!(why(&sent(&gate, |h| h.boot = BootId(69))), DropReason::SenderDead);
     assert_eq!(why(&sent(&gate, |h| h.sender = NodeId(9))), DropReason::SenderUnknown);
     assert_eq!(why(&sent(&gate, |h| h.sender = NodeId(0))), DropReason::SenderUnknown);
     assert_eq!(why(&sent(&gate, |h| h.epoch = Epoch(3))), DropReason::SenderBehind);
+    assert_eq!(why(&sent(&gate, |h| h.sent = Sent::at(NOW - FRESH - FRESH))), DropReason::ProxyStale);
     assert_eq!(why(&sent(&gate, |h| h.direction = Direction::Ingress)), DropReason::ProxyDirection);
     assert_eq!(why(&sent(&gate, |h| h.transport = Transport::Tcp)), DropReason::ProxyDirection);
     assert_eq!(why(&sent(&gate, |h| h.listener = ListenerId(7))), DropReason::ListenerUnknown);
@@ -262,8 +272,8 @@ proptest! {
         let gate = gate();
         let table = Table::empty();
         let mut scratch = Scratch::default();
-        ingress(&gate, &table, &datagram, PHONE.parse().unwrap(), ListenerId(0), &mut scratch);
-        prop_assert!(egress(&gate, &table, &datagram).is_err());
+        ingress(&gate, &table, NOW, &datagram, PHONE.parse().unwrap(), ListenerId(0), &mut scratch);
+        prop_assert!(egress(&gate, &table, NOW, &datagram).is_err());
         prop_assert!(unavailable(&gate, &datagram, PHONE.parse().unwrap()).is_none());
     }
 
@@ -274,6 +284,6 @@ proptest! {
         let mut datagram = sent(&gate, |_| {});
         let end = datagram.windows(7).position(|w| w == b"OPTIONS").unwrap();
         datagram[at % end] ^= 1 << bit;
-        prop_assert!(egress(&gate, &table, &datagram).is_err());
+        prop_assert!(egress(&gate, &table, NOW, &datagram).is_err());
     }
 }

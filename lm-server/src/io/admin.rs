@@ -1,10 +1,10 @@
-//! What a load manager says of itself: `/status`, `/explain`, `/metrics`, `/readyz`.
+//! What a load manager says of itself: `/status`, `/explain`, `/metrics`, `/readyz`. `keys` adds the orders.
 
 use super::counters::{CLASSES, Counters, Way};
 use super::shared::Shared;
 use crate::explain::explain;
 use crate::forward::{DropReason, Gate};
-use crate::membership::{Departure, NodeStatus, Phase, Refusal, Status};
+use crate::membership::{Departure, ForeignStatus, NodeStatus, Phase, Refusal, Status};
 use crate::table::Table;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
@@ -13,6 +13,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use common::io::admin::AdminSource;
 use common::io::start::StartError;
+use common::keys::Use;
 use common::metrics::{Kind, Sample, family, registry};
 use common::placement::SLOTS;
 use common::sip::{Fault, MethodKind};
@@ -60,10 +61,12 @@ impl AdminSource for Inner {
             "phase": status.phase,
             "epoch": status.epoch,
             "policy": status.policy,
+            "keys": status.keys,
             "last_change": status.last_change,
             "digest": format!("{:016x}", status.digest),
             "beacons": status.beacons,
             "nodes": status.nodes,
+            "foreign": status.foreign,
             "heartbeats_refused": counts(Refusal::ALL.map(Refusal::label), status.refused),
             "failovers": counts(Departure::ALL.map(Departure::label), status.failovers),
         })
@@ -175,6 +178,9 @@ fn judgement(registry: &Registry, shared: &Arc<Shared>) -> Registered {
     };
     let epoch = from(|s| vec![sample(&[], s.epoch.0 as f64)]);
     family(registry, Kind::Gauge, "siprack_placement_epoch", "Epoch of the placement in use", &[], epoch)?;
+    let newest = |s: &Status| Use::ALL.map(|what| sample(&[what.label()], f64::from(s.keys.of(what).newest))).to_vec();
+    let help = "Id of the key that writes";
+    family(registry, Kind::Gauge, "siprack_key_generation", help, &["use"], from(newest))?;
     let beacons = from(|s| vec![sample(&[], s.beacons as f64)]);
     family(registry, Kind::Counter, "siprack_beacons_total", "Beacons made", &[], beacons)?;
     let refused =
@@ -196,6 +202,11 @@ fn of_nodes(registry: &Registry, shared: &Arc<Shared>) -> Registered {
     family(registry, Kind::Gauge, "siprack_node_owner_share", "Share of the slots a node owns", &["node"], share)?;
     let up = each(|n| f64::from(u8::from(n.placed)));
     family(registry, Kind::Gauge, "siprack_node_up", "1 if a node is in the placement", &["node"], up)?;
+    let all = shared.clone();
+    let line = |n: &ForeignStatus| sample(&[&n.node.to_string()], f64::from(u8::from(n.is_up())));
+    let up = move || all.status.load().foreign.iter().map(line).collect();
+    let help = "1 if a foreign node is heard and says that it is at work";
+    family(registry, Kind::Gauge, "siprack_foreign_node_up", help, &["node"], up)?;
     let shared = shared.clone();
     let ages = move || {
         let status = shared.status.load();

@@ -6,6 +6,7 @@ use common::ids::Plane;
 use common::io::clock::Clock;
 use common::io::poll::{Wakeable, readable};
 use common::io::udp::{Receiver, SendBatch};
+use common::keys::Generations;
 use common::time::{Duration, Time};
 use std::net::UdpSocket;
 use std::os::fd::AsFd;
@@ -28,6 +29,7 @@ pub struct Controller {
     wakeable: Wakeable,
     effects: Vec<Effect>,
     shown: Time,
+    told_keys: Generations,
 }
 
 impl Controller {
@@ -44,6 +46,7 @@ impl Controller {
             batches: sockets.iter().map(|_| SendBatch::new()).collect(),
             sockets,
             receiver: Receiver::new(),
+            told_keys: **shared.wanted_keys.load(),
             shared,
             wakeable,
             effects: Vec::new(),
@@ -60,6 +63,7 @@ impl Controller {
                 self.core.tick(now, &mut self.effects);
                 self.carry_out();
             }
+            self.turn_keys();
             self.show(now);
             let patience = self.core.next_due().map_or(STATUS_AGE, |due| due.since(self.clock.now()).min(STATUS_AGE));
             let fds: Vec<_> = self.sockets.iter().map(|(_, s)| s.as_fd()).chain([self.wakeable.as_fd()]).collect();
@@ -75,6 +79,16 @@ impl Controller {
                     self.receive(at);
                 }
             }
+        }
+    }
+
+    /// If the operator wants other keys than were told to the core last.
+    fn turn_keys(&mut self) {
+        let wanted = **self.shared.wanted_keys.load();
+        if wanted != self.told_keys {
+            self.told_keys = wanted;
+            self.core.handle(self.clock.now(), Input::Keys(&wanted), &mut self.effects);
+            self.carry_out();
         }
     }
 
@@ -148,6 +162,9 @@ fn say(event: &Event) {
             tracing::warn!(%node, %boot, %epoch, why = why.label(), "a node is out of the placement");
         }
         Event::Draining { node, draining, epoch } => tracing::info!(%node, draining, %epoch, "a node's draining"),
+        Event::Turned { what, to, epoch } => {
+            tracing::info!(key = what.label(), newest = to.newest, oldest = to.oldest, %epoch, "a key has turned");
+        }
         Event::HeldDown { node, .. } => tracing::warn!(%node, "a node went down too often and is held down"),
         Event::PlaneChanged { node, plane } => tracing::warn!(%node, ?plane, "a node is now reached over this plane"),
         Event::InputsDiffer { node, epoch } => {

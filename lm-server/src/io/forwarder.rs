@@ -6,6 +6,7 @@ use super::sockets::WorkerSockets;
 use crate::forward::{DropReason, Gate, Scratch, Verdict, egress, ingress, too_large, unavailable};
 use crate::table::Table;
 use common::ids::{ListenerId, Plane};
+use common::io::clock::Clock;
 use common::io::inside::InsideBatch;
 use common::io::poll::{Wakeable, readable};
 use common::io::udp::{DATAGRAM, Flushed, Received, Receiver, SendBatch};
@@ -32,6 +33,7 @@ pub struct Forwarder {
 /// What a datagram passes through; apart from the sockets, so that both can be borrowed.
 struct Path {
     gate: Arc<Gate>,
+    clock: Clock,
     counters: Arc<Counters>,
     receiver: Receiver,
     scratch: Scratch,
@@ -51,6 +53,7 @@ impl Forwarder {
     ) -> Forwarder {
         let path = Path {
             gate,
+            clock: Clock::new(),
             counters,
             receiver: Receiver::with_size(BUFFER),
             scratch: Scratch::default(),
@@ -103,13 +106,13 @@ impl Path {
         if !receive(&mut self.receiver, socket) {
             return;
         }
-        let replies = usize::from(listener.0);
+        let (replies, now) = (usize::from(listener.0), self.clock.now());
         for Received { bytes, from, truncated } in self.receiver.iter() {
             if truncated {
                 self.counters.dropped(DropReason::TooLong, 1);
                 continue;
             }
-            match ingress(&self.gate, table, bytes, from, listener, &mut self.scratch) {
+            match ingress(&self.gate, table, now, bytes, from, listener, &mut self.scratch) {
                 Verdict::ToNode { plane, to, start, .. } => {
                     let call_id = self.scratch.call_id(bytes);
                     self.inwards[plane as usize].push(to, self.scratch.written(), call_id, bytes);
@@ -152,8 +155,9 @@ impl Path {
         if !receive(&mut self.receiver, socket) {
             return;
         }
+        let now = self.clock.now();
         for Received { bytes, .. } in self.receiver.iter() {
-            match egress(&self.gate, table, bytes) {
+            match egress(&self.gate, table, now, bytes) {
                 Ok(out) => {
                     let listener = usize::from(out.listener.0);
                     let batch = &mut self.outwards[listener];

@@ -3,13 +3,16 @@
 //!
 //! - `forwarder`, one thread a worker: the packet path. `counters`: what they count.
 //! - `controller`, one thread: control sockets, `membership::Core`, beacons.
-//! - `admin`, the caller's thread: what people and Prometheus see.
+//! - `admin`, the caller's thread: what people and Prometheus see; `keys`: the operator's orders there; `rotation`: what came
+//!   of them, on disk.
 //! - `sockets`: passed on by the agent, or opened here. `shared`: what the threads share.
 
 mod admin;
 mod controller;
 mod counters;
 mod forwarder;
+mod keys;
+mod rotation;
 mod shared;
 mod sockets;
 
@@ -24,6 +27,8 @@ use common::placement::Placer;
 use controller::Controller;
 use counters::Counters;
 use forwarder::Forwarder;
+use keys::Turning;
+use rotation::RotationFile;
 use shared::Shared;
 use sockets::Sockets;
 use std::io::Error;
@@ -43,6 +48,9 @@ pub fn run(options: Options) -> Result<(), StartError> {
     let mut passed = Passed::take().map_err(|e| StartError::io("taking over the agent's sockets", e))?;
     let sockets = Sockets::open(&options.rack, &lm, &mut passed)?;
     let clock = Clock::new();
+    let (file, rotation) = RotationFile::open(&options.data.join(format!("lm-server-{}", options.id)))?;
+    // Before the first beacon: it goes out under the key that was turned to last.
+    rotation.iter().for_each(|known| options.keys.turn(&known.generations()));
     let nonce_seed = random::number().map_err(|e| StartError::io("reading random bits", e))?;
     let gate = Arc::new(Gate::new(&options.rack, options.keys.clone(), options.boot));
     let counters: Vec<Arc<Counters>> = sockets.workers.iter().map(|_| Arc::new(Counters::default())).collect();
@@ -57,6 +65,8 @@ pub fn run(options: Options) -> Result<(), StartError> {
     let core = Core::new(clock.now(), setup);
     let shared = Arc::new(Shared::new(core.status(clock.now())));
     let page = admin::Page::new(gate.clone(), shared.clone(), counters.clone())?;
+    let turning = Turning::new(shared.clone(), clock, file, rotation);
+    let router = page.router().merge(turning.router());
     let runtime = control_runtime()?;
     // Before any thread is there: what can fail fails now.
     let listener = runtime.block_on(common::io::admin::bind("the load manager's admin port", lm.admin))?;
@@ -79,7 +89,7 @@ pub fn run(options: Options) -> Result<(), StartError> {
             name = threads.one_ended() => {
                 Err(StartError::io(format!("the thread {name}"), Error::other("it ended by itself; its last log line says why")))
             }
-            served = common::io::admin::serve(listener, page.router()) => {
+            served = common::io::admin::serve(listener, router) => {
                 Err(StartError::io("the admin port", served.err().unwrap_or_else(|| Error::other("it ended"))))
             }
         }

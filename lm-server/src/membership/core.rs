@@ -1,6 +1,7 @@
 //! The judgement itself: datagrams in, epochs, tables and beacons out. One change or several that fall together make one
 //! new epoch.
 
+use super::foreign::ForeignTable;
 use super::learning::{Learned, Learning};
 use super::nonces::Nonces;
 use super::refusal::Refusal;
@@ -11,7 +12,7 @@ use crate::table::Table;
 use bytes::Bytes;
 use common::config::Rack;
 use common::ids::{BootId, Epoch, NodeId, Plane};
-use common::keys::Keys;
+use common::keys::{Keys, Use};
 use common::placement::recent::Recent;
 use common::placement::{Placement, Placer};
 use common::time::{Duration, Time};
@@ -54,6 +55,7 @@ pub struct Core {
     down_after: Duration,
     suspect_after: Duration,
     servers: ServerTable,
+    foreign: ForeignTable,
     nonces: Nonces,
     digest: u64,
     table: Arc<Table>,
@@ -92,6 +94,7 @@ impl Core {
             down_after: Duration::from_millis(u64::from(beat.down_after_ms)),
             suspect_after: Duration::from_millis(u64::from(beat.suspect_after_ms)),
             servers: ServerTable::new(&setup.rack, own),
+            foreign: ForeignTable::new(&setup.rack),
             nonces: Nonces::new(setup.nonce_seed),
             digest: table.placement().digest(),
             table: Arc::new(table),
@@ -127,9 +130,16 @@ impl Core {
         if self.slept(now, out) {
             return;
         }
-        let Input::Datagram { from, bytes } = input;
+        let (from, bytes) = match input {
+            Input::Datagram { from, bytes } => (from, bytes),
+            Input::Keys(wanted) => {
+                self.keys.turn(wanted);
+                return self.settle(now, out);
+            }
+        };
         match self.datagram(now, from, bytes, out) {
-            Ok(()) => self.settle(now, out),
+            Ok(true) => self.settle(now, out),
+            Ok(false) => {}
             // What is refused changes nothing, so a flood of it costs no judgement.
             Err(why) => {
                 self.refused[why as usize] += 1;
@@ -166,12 +176,14 @@ impl Core {
         Status {
             phase,
             epoch: self.table.epoch(),
-            policy: self.servers.inputs().policy,
+            policy: self.servers.policy,
+            keys: self.keys.generations(),
             last_change: self.last_change.as_ref().map(|last| last.shown(now)),
             formers: self.recent.placements().cloned().zip(ages).collect(),
             digest: self.digest,
             beacons: self.beacons,
             nodes,
+            foreign: self.foreign.status(now),
             refused: self.refused,
             failovers: self.failovers,
         }
@@ -196,34 +208,45 @@ impl Core {
         true
     }
 
-    fn datagram(&mut self, now: Time, from: SocketAddr, bytes: &[u8], out: &mut Vec<Effect>) -> Result<(), Refusal> {
+    /// Whether it may have changed anything that is judged. A foreign node's heartbeat never does, and nobody proves it: a
+    /// flood of these costs no judgement either.
+    fn datagram(&mut self, now: Time, from: SocketAddr, bytes: &[u8], out: &mut Vec<Effect>) -> Result<bool, Refusal> {
         if heartbeat::is_heartbeat(bytes) {
-            let heartbeat = heartbeat::decode(bytes, &self.keys.plane, true).map_err(|e| match e {
-                HeartbeatError::Mac | HeartbeatError::UnknownKey(_) => Refusal::Mac,
+            let accepts_v1 = self.foreign.accepts_v1();
+            let heartbeat = heartbeat::decode(bytes, &self.keys.plane, accepts_v1).map_err(|e| match e {
+                HeartbeatError::V1Refused => Refusal::Foreign,
+                HeartbeatError::Mac => Refusal::Mac,
+                HeartbeatError::UnknownKey(_) => Refusal::OldKey,
                 _ => Refusal::Malformed,
             })?;
+            heartbeat::key_id(bytes).into_iter().for_each(|id| self.keys.plane.proved(id));
             return self.heartbeat(now, from, &heartbeat);
         }
         let message = frame::decode(bytes, &self.keys.plane).map_err(|e| match e {
-            FrameError::Mac | FrameError::UnknownKey(_) => Refusal::Mac,
+            FrameError::Mac => Refusal::Mac,
+            FrameError::UnknownKey(_) => Refusal::OldKey,
             _ => Refusal::Malformed,
         })?;
+        self.keys.plane.proved(frame::key_id(bytes));
         match message {
-            Message::Report(report) => self.report(from, report, out),
+            Message::Report(report) => self.report(now, from, report, out),
             Message::Stopped(stopped) => self.stopped(&stopped),
             Message::Beacon(_) => Err(Refusal::OtherLoadManager),
         }
+        .map(|()| true)
     }
 
-    fn heartbeat(&mut self, now: Time, from: SocketAddr, heartbeat: &Heartbeat) -> Result<(), Refusal> {
+    fn heartbeat(&mut self, now: Time, from: SocketAddr, heartbeat: &Heartbeat) -> Result<bool, Refusal> {
         use super::incarnation::Judged;
-        let beat = heartbeat.v2.as_ref().ok_or(Refusal::Foreign)?;
+        let Some(beat) = &heartbeat.v2 else {
+            return self.foreign.hear(now, from, heartbeat).map(|()| false);
+        };
         let nonce_age = self.nonces.age(beat.beacon_nonce, now);
         let server = self.servers.get_mut(heartbeat.node).ok_or(Refusal::UnknownNode)?;
         let before = server.incarnation.as_ref().map(|i| i.admit);
         match server.hear(now, from, heartbeat.state, beat, nonce_age) {
             Judged::Refused(why) => return Err(why),
-            Judged::Copy => return Ok(()),
+            Judged::Copy => return Ok(true),
             Judged::Counts => {}
         }
         self.table_is_old |= before != Some(beat.admit);
@@ -233,10 +256,10 @@ impl Core {
         {
             learning.has_nothing(heartbeat.node);
         }
-        Ok(())
+        Ok(true)
     }
 
-    fn report(&mut self, from: SocketAddr, report: Report, out: &mut Vec<Effect>) -> Result<(), Refusal> {
+    fn report(&mut self, now: Time, from: SocketAddr, report: Report, out: &mut Vec<Effect>) -> Result<(), Refusal> {
         let server = self.servers.get_mut(report.node).ok_or(Refusal::UnknownNode)?;
         let known = [Plane::A, Plane::B].into_iter().filter_map(|plane| server.control(plane));
         if !known.into_iter().any(|address| address.ip() == from.ip()) {
@@ -244,6 +267,10 @@ impl Core {
         }
         if server.is_retired(report.boot) {
             return Err(Refusal::RetiredBoot);
+        }
+        // It answers a beacon of ours, or it is from before.
+        if self.nonces.age(report.nonce, now).is_none() {
+            return Err(Refusal::StaleNonce);
         }
         self.heard_epoch = self.heard_epoch.max(report.epoch);
         let ours = self.table.placement();
@@ -256,8 +283,8 @@ impl Core {
     }
 
     fn stopped(&mut self, stopped: &Stopped) -> Result<(), Refusal> {
-        self.servers.get_mut(stopped.node).ok_or(Refusal::UnknownNode)?.stopped(stopped.boot);
-        Ok(())
+        let server = self.servers.get_mut(stopped.node).ok_or(Refusal::UnknownNode)?;
+        if server.stopped(stopped.boot) { Ok(()) } else { Err(Refusal::RetiredBoot) }
     }
 
     /// Ends the learning if it is over; then one new epoch if anything changed about who is live or draining, or a new
@@ -273,6 +300,7 @@ impl Core {
             if let Some(best) = &best {
                 self.heard_epoch = self.heard_epoch.max(best.epoch);
                 self.servers.adopt(now, best.epoch, &best.inputs);
+                self.keys.turn(&best.inputs.keys);
                 self.recent.learn(now, &self.placer, &best.inputs, &best.formers);
                 if best.epoch > self.table.epoch() {
                     self.recent.superseded(now, self.placer.place(best.epoch, best.inputs.clone()));
@@ -285,7 +313,8 @@ impl Core {
             return;
         }
         let down_after = self.down_after;
-        let wishes = self.servers.iter().any(|s| s.wish(now, down_after) != Wish::Nothing);
+        let turned = self.has_turned();
+        let wishes = turned || self.servers.iter().any(|s| s.wish(now, down_after) != Wish::Nothing);
         if learned || wishes || self.heard_epoch > self.table.epoch() {
             self.next_epoch(now, out);
             let changed = Changed::by(&out[begun..], self.table.epoch(), now);
@@ -316,11 +345,23 @@ impl Core {
                 }
             }
         }
-        let placement = self.placer.place(epoch, self.servers.inputs());
+        let (before, keys) = (self.table.placement().inputs().keys, self.keys.generations());
+        if self.has_turned() && self.table.epoch() > Epoch(0) {
+            let turned = Use::ALL.into_iter().filter(|what| keys.of(*what) != before.of(*what));
+            out.extend(turned.map(|what| Effect::Happened(Event::Turned { what, to: keys.of(what), epoch })));
+        }
+        // Where nobody knows of others, these stand.
+        self.keys.turn(&keys);
+        let placement = self.placer.place(epoch, self.servers.inputs(keys));
         self.digest = placement.digest();
         self.takes = OnceLock::new();
         self.publish(placement, out);
         self.beacon(now, COPIES, out);
+    }
+
+    /// Other keys stand than the placement says.
+    fn has_turned(&self) -> bool {
+        self.keys.generations() != self.table.placement().inputs().keys
     }
 
     fn publish(&mut self, placement: Arc<Placement>, out: &mut Vec<Effect>) {
@@ -340,6 +381,7 @@ impl Core {
         let beacon = Beacon {
             lm_boot: self.boot,
             nonce: self.nonces.issue(now),
+            sent_us: now.0,
             epoch: self.table.epoch(),
             inputs: self.table.placement().inputs().clone(),
             formers: self.recent.formers(now, self.table.placement().inputs()),

@@ -44,6 +44,8 @@ pub struct Incarnation {
     pub level: Level,
     pub location_sum: u128,
     sequence: u64,
+    /// Over which planes the newest has come.
+    came: [bool; 2],
     progress: u64,
     progress_at: Time,
 }
@@ -64,6 +66,7 @@ impl Incarnation {
             level: Level(0),
             location_sum: 0,
             sequence: 0,
+            came: [false; 2],
             progress: 0,
             progress_at: now,
         }
@@ -81,13 +84,18 @@ impl Incarnation {
 
     /// `nonce_age`: how long ago the beacon that is quoted was sent, `None` if it is none of ours.
     pub fn judge(&mut self, now: Time, state: NodeState, beat: &V2, nonce_age: Option<Duration>) -> Judged {
-        if beat.sequence < self.sequence {
+        let (plane, is_copy) = (beat.plane as usize, beat.sequence == self.sequence);
+        // A second one of the same plane says nothing of the plane either: somebody may have kept it.
+        if beat.sequence < self.sequence || is_copy && self.came[plane] {
             return Judged::Refused(Refusal::OldSequence);
         }
-        self.on_plane[beat.plane as usize] = Some(now);
-        if beat.sequence == self.sequence {
+        self.on_plane[plane] = Some(now);
+        if is_copy {
+            self.came[plane] = true;
             return Judged::Copy;
         }
+        self.came = [false; 2];
+        self.came[plane] = true;
         self.sequence = beat.sequence;
         if beat.progress != self.progress {
             self.progress = beat.progress;

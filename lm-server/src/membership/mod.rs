@@ -2,8 +2,8 @@
 //! rack drive it with datagrams and the time, and carry out its effects in their order.
 //!
 //! Files: `servers` (the CC Server Table) of `incarnation`s (which heartbeats count) with `flapping` (hold-down);
-//! `nonces` (how fresh a heartbeat is); `learning` (a start asks the nodes); `refusal` and `status` (what is counted and
-//! shown); `core` ties them together.
+//! `nonces` (how fresh a heartbeat is); `learning` (a start asks the nodes); `foreign` (heartbeats of version 1);
+//! `refusal` and `status` (what is counted and shown); `core` ties them together.
 //!
 //! Leases need nothing but the echoes that the beacon carries. The place for what comes later: with several load managers
 //! the lease of the acting one decides in `Core::tick` whether it judges at all or only listens, as it does
@@ -11,6 +11,7 @@
 
 mod core;
 mod flapping;
+mod foreign;
 mod incarnation;
 mod learning;
 mod nonces;
@@ -21,6 +22,7 @@ mod status;
 mod tests;
 
 pub use self::core::{Core, Setup};
+pub use foreign::ForeignStatus;
 pub use refusal::Refusal;
 pub use servers::Departure;
 pub use status::{NodeStatus, Phase, Status};
@@ -28,6 +30,7 @@ pub use status::{NodeStatus, Phase, Status};
 use crate::table::Table;
 use bytes::Bytes;
 use common::ids::{BootId, Epoch, NodeId, Plane};
+use common::keys::{Generations, Span, Use};
 use common::time::{Duration, Time};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -37,6 +40,8 @@ use std::sync::Arc;
 pub enum Input<'a> {
     /// One datagram of the control socket: a heartbeat of a node, its report, an agent's `stopped`.
     Datagram { from: SocketAddr, bytes: &'a [u8] },
+    /// The operator wants these keys to stand.
+    Keys(&'a Generations),
 }
 
 /// What is to be done, in this order: the packet path has a new table before any node hears of its epoch.
@@ -77,6 +82,12 @@ pub enum Event {
     Draining {
         node: NodeId,
         draining: bool,
+        epoch: Epoch,
+    },
+    /// These keys stand from this epoch on.
+    Turned {
+        what: Use,
+        to: Span,
         epoch: Epoch,
     },
     /// It went down too often without having been stopped.

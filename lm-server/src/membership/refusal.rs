@@ -7,11 +7,13 @@ pub enum Refusal {
     Malformed,
     /// The MAC is not by this rack's key.
     Mac,
-    /// A version 1 heartbeat: a foreign node, which this load manager does not serve.
+    /// Under a plane key that has been turned away from.
+    OldKey,
+    /// A heartbeat of version 1, which `heartbeat.accept_v1` does not accept, or that bears the id of a cc-node.
     Foreign,
-    /// Not a node of the rack file.
+    /// Not a node of the rack file; or a foreign node, whose heartbeat is not of version 1.
     UnknownNode,
-    /// Not from that node's address on the plane it names.
+    /// Not from that node's address on the plane it names, or not from that foreign node's.
     WrongSource,
     /// An incarnation that is known to be dead.
     RetiredBoot,
@@ -26,9 +28,10 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    pub const ALL: [Refusal; 10] = [
+    pub const ALL: [Refusal; 11] = [
         Refusal::Malformed,
         Refusal::Mac,
+        Refusal::OldKey,
         Refusal::Foreign,
         Refusal::UnknownNode,
         Refusal::WrongSource,
@@ -43,6 +46,7 @@ impl Refusal {
         match self {
             Refusal::Malformed => "malformed",
             Refusal::Mac => "mac",
+            Refusal::OldKey => "old_key",
             Refusal::Foreign => "foreign",
             Refusal::UnknownNode => "unknown_node",
             Refusal::WrongSource => "wrong_source",

@@ -7,6 +7,7 @@ use super::refusal::Refusal;
 use crate::table::{Reach, Standing};
 use common::config::{CcNode, Rack};
 use common::ids::{BootId, Epoch, NodeId, Plane};
+use common::keys::Generations;
 use common::placement::{Inputs, Member, Policy};
 use common::time::Time;
 use common::wire::heartbeat::{NodeState, V2};
@@ -147,13 +148,20 @@ impl Server {
         }
     }
 
-    /// The agent says that this incarnation's process is gone.
-    pub fn stopped(&mut self, boot: BootId) {
+    /// The agent says that this incarnation's process is gone. False if that is known, or a later one has been heard since:
+    /// boot ids grow.
+    pub fn stopped(&mut self, boot: BootId) -> bool {
+        let newer = |known: BootId| known > boot;
+        let heard = self.incarnation.as_ref().map(|i| i.boot);
+        if self.is_retired(boot) || heard.is_some_and(newer) || self.retired.iter().copied().any(newer) {
+            return false;
+        }
         self.flapping.explained(boot);
         self.retire(boot);
         if self.incarnation.as_ref().is_some_and(|i| i.boot == boot) {
             self.incarnation = None;
         }
+        true
     }
 
     pub fn is_retired(&self, boot: BootId) -> bool {
@@ -261,7 +269,7 @@ impl Server {
 }
 
 pub struct ServerTable {
-    policy: Policy,
+    pub policy: Policy,
     /// By node id.
     servers: Vec<Server>,
 }
@@ -294,8 +302,8 @@ impl ServerTable {
     }
 
     /// The inputs of a placement in which exactly the placed are live.
-    pub fn inputs(&self) -> Inputs {
-        Inputs { policy: self.policy, members: self.servers.iter().map(Server::member).collect() }
+    pub fn inputs(&self, keys: Generations) -> Inputs {
+        Inputs { policy: self.policy, members: self.servers.iter().map(Server::member).collect(), keys }
     }
 
     /// Takes over a placement that was learned from the nodes: who is live in it counts as heard now, unless it is known

@@ -1,10 +1,12 @@
 //! What the load manager shows of its judgement: `/status`, `/metrics`, `siprack status`. Made by [`super::Core::status`].
 
+use super::foreign::ForeignStatus;
 use super::refusal::Refusal;
 use super::servers::{Departure, Server, ServerTable};
 use super::{Effect, Event};
 use crate::table::{Standing, Table};
 use common::ids::{BootId, Epoch, HistoryId, Level, NodeId, Plane, Slot};
+use common::keys::Generations;
 use common::placement::{Placement, Policy};
 use common::time::{Duration, Time};
 use common::wire::heartbeat::NodeState;
@@ -74,6 +76,7 @@ pub struct Status {
     pub epoch: Epoch,
     /// Of the rack file.
     pub policy: Policy,
+    pub keys: Generations,
     /// None before the first.
     pub last_change: Option<LastChange>,
     /// The placements that stood in the last 32 s, newest first, and how long ago each was superseded.
@@ -83,6 +86,7 @@ pub struct Status {
     pub digest: u64,
     pub beacons: u64,
     pub nodes: Vec<NodeStatus>,
+    pub foreign: Vec<ForeignStatus>,
     /// In the order of [`Refusal::ALL`].
     pub refused: [u64; Refusal::ALL.len()],
     /// In the order of [`Departure::ALL`].
@@ -103,9 +107,9 @@ pub struct Change {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<NodeId>,
     /// `entered`, `left`, `draining`, `undrained`; or, of no node, `learned`: a load manager that started, or had slept,
-    /// took the placement over from the nodes.
+    /// took the placement over from the nodes, and `turned`: another key writes.
     pub change: &'static str,
-    /// The label of a [`Departure`], `started`, or `operator`.
+    /// The label of a [`Departure`], `started`, `operator`, or which key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<&'static str>,
 }
@@ -118,6 +122,7 @@ impl Change {
             Event::Draining { node, draining: true, .. } => (Some(*node), "draining", Some("operator")),
             Event::Draining { node, draining: false, .. } => (Some(*node), "undrained", Some("operator")),
             Event::Learned { from: Some(_) } => (None, "learned", None),
+            Event::Turned { what, .. } => (None, "turned", Some(what.label())),
             _ => return None,
         };
         Some(Change { node, change, why })
@@ -262,7 +267,7 @@ mod tests {
             draining: n == 2,
             retired: vec![],
         };
-        let inputs = Inputs { policy: Policy::Rendezvous, members: (1..=3).map(member).collect() };
+        let inputs = Inputs { policy: Policy::Rendezvous, members: (1..=3).map(member).collect(), ..Inputs::default() };
         let placement = Placement::compute(&[3; 16], Epoch(9), inputs);
         let takes = takes(&placement);
         assert_eq!((takes.get(&NODE), takes.values().sum::<u32>()), (None, 65_536));

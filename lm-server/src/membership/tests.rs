@@ -1,6 +1,8 @@
 //! Transcripts: a load manager and a few nodes on one clock, step by step of 10 ms.
 #![allow(clippy::unwrap_used)]
 
+mod foreign;
+
 use super::*;
 use crate::table::{NotSender, Standing};
 use common::config::{Planes, Rack};
@@ -255,12 +257,12 @@ impl Stage {
             return;
         }
         node.nonce = beacon.nonce;
-        let Beacon { epoch, inputs, learning, .. } = beacon;
+        let Beacon { nonce, epoch, inputs, learning, .. } = beacon;
         if !learning && !node.slow && node.adopted.as_ref().is_none_or(|(old, _)| epoch > *old) {
             node.adopted = Some((epoch, inputs));
         } else if learning && let Some((epoch, inputs)) = node.adopted.clone() {
-            let report =
-                Message::Report(Report { node: NodeId(id), boot: BootId(node.boot), epoch, inputs, formers: vec![] });
+            let report = Report { node: NodeId(id), boot: BootId(node.boot), nonce, epoch, inputs, formers: vec![] };
+            let report = Message::Report(report);
             let bytes = frame::encode(&report, &self.keys.plane, plane);
             self.deliver(id, plane, &bytes);
         }

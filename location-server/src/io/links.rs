@@ -3,8 +3,9 @@
 
 use crate::inbox::{Inbox, Unanswered};
 use crate::server::{Input, LinkId, MOST_QUEUED};
+use common::io::keys_file::KeysFile;
 use common::io::stream::{self, RecordReader, RecordWriter, StreamError};
-use common::keys::Keys;
+use common::keys::{Keys, Span};
 use common::location::{Command, IdempotenceKey};
 use common::wire::location::{FromServer, ToServer};
 use common::wire::sealed::{SealedError, Side};
@@ -27,6 +28,7 @@ const RECORDS_A_WRITE: usize = 64;
 pub struct Links {
     pub inbox: Inbox,
     pub keys: Arc<Keys>,
+    file: Arc<KeysFile>,
     pub refused: IntCounterVec,
     next: Arc<AtomicU64>,
     places: Arc<Semaphore>,
@@ -46,8 +48,15 @@ enum Ended {
 }
 
 impl Links {
-    pub fn new(inbox: Inbox, keys: Arc<Keys>, refused: IntCounterVec) -> Links {
-        Links { inbox, keys, refused, next: Arc::new(AtomicU64::new(1)), places: Arc::new(Semaphore::new(MOST_LINKS)) }
+    pub fn new(inbox: Inbox, keys: Arc<Keys>, file: KeysFile, refused: IntCounterVec) -> Links {
+        Links {
+            inbox,
+            keys,
+            file: Arc::new(file),
+            refused,
+            next: Arc::new(AtomicU64::new(1)),
+            places: Arc::new(Semaphore::new(MOST_LINKS)),
+        }
     }
 
     /// Takes connections until the process ends.
@@ -96,6 +105,7 @@ impl Links {
                 return Err(StreamError::Silent.into());
             }
         };
+        self.keys.plane.proved(reader.key());
         let link = LinkId(self.next.fetch_add(1, Ordering::Relaxed));
         let (frames, queue) = mpsc::channel(MOST_QUEUED as usize + 1);
         self.inbox.open(link, frames).await?;
@@ -107,10 +117,24 @@ impl Links {
         ended
     }
 
+    /// A node says which plane keys stand. The file keeps it, so that the next process of this server opens to no older key;
+    /// if the disk does not take it, this one still does not.
+    async fn turn(&self, plane: Span) {
+        self.keys.plane.turn(plane);
+        let (file, stand) = (self.file.clone(), self.keys.generations());
+        let kept = tokio::task::spawn_blocking(move || file.keep(stand)).await;
+        if let Err(error) = kept.map_err(std::io::Error::from).and_then(|kept| kept) {
+            tracing::warn!(%error, "which plane keys stand could not be kept on disk");
+        }
+    }
+
     async fn read(&self, link: LinkId, first: Vec<u8>, reader: &mut RecordReader) -> Result<(), Ended> {
         let mut record = first;
         loop {
             let frame = ToServer::decode(&record).inspect_err(|_| self.refuse("unknown_frame"))?;
+            if let ToServer::Keys { plane } = frame {
+                self.turn(plane).await;
+            }
             self.inbox.input(Input::Frame { link, frame }).await?;
             match reader.next().await? {
                 Some(next) => record = next,

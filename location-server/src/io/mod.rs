@@ -22,9 +22,11 @@ use common::config::{LocationServer, Rack};
 use common::ids::HistoryId;
 use common::io::admin::{self, AdminSource};
 use common::io::clock::Clock;
+use common::io::keys_file::KeysFile;
 pub use common::io::start::{Options, StartError};
 use common::io::start::{control_runtime, told_to_end};
 use common::io::{log, random};
+use common::keys::Keys;
 use common::location::IdempotenceKey;
 use common::time::Duration;
 use prometheus::{IntCounterVec, Registry};
@@ -54,6 +56,7 @@ async fn serve(options: Options, config: LocationServer) -> Result<(), StartErro
     // Ports first: a second server on the same data then says which port is taken, before it reads a long log.
     let ports = Ports::bind(&config).await?;
     let Opened { mut server, log, last_key } = open(&options)?;
+    let keys_file = KeysFile::open(&options.data.join(format!("location-server-{}", options.id)), &options.keys)?;
     server.start(clock.now(), clock.wall());
     let seeds = seeds::missing(&options.rack, server.store().level(), last_key);
     let token = api::token(&options.data.join("api.token")).map_err(StartError::Config)?;
@@ -66,12 +69,13 @@ async fn serve(options: Options, config: LocationServer) -> Result<(), StartErro
         .map_err(|e| StartError::io("starting the log's thread", e))?;
     let task = CoreTask { server, jobs, log: batches, clock, boot: options.boot, board };
     let mut core = tokio::spawn(task.run());
-    let page = Page { kind: "location-server", id: options.id, boot: options.boot.0, registry, status: status.clone() };
+    let (id, boot, keys) = (options.id, options.boot.0, options.keys.clone());
+    let page = Page { kind: "location-server", id, boot, keys, registry, status: status.clone() };
     tokio::spawn(admin::serve(ports.admin, admin::router(Arc::new(page))));
 
     let served = async {
         links::seed(&inbox, seeds).await.map_err(|e| not_seeded(&e))?;
-        let links = links::Links::new(inbox.clone(), options.keys.clone(), refused);
+        let links = links::Links::new(inbox.clone(), options.keys.clone(), keys_file, refused);
         for listener in ports.nodes {
             tokio::spawn(links.clone().listen(listener));
         }
@@ -194,6 +198,7 @@ struct Page {
     kind: &'static str,
     id: u16,
     boot: u64,
+    keys: Arc<Keys>,
     registry: Registry,
     status: Arc<watch::Sender<Status>>,
 }
@@ -212,6 +217,7 @@ impl AdminSource for Page {
         status["kind"] = self.kind.into();
         status["id"] = self.id.into();
         status["boot"] = self.boot.into();
+        status["plane_keys"] = serde_json::json!(self.keys.plane.told());
         status
     }
 

@@ -7,6 +7,7 @@ use super::*;
 use crate::log::simulated::SimulatedLog;
 use crate::testing::{HISTORY, SUM_KEY, register, say};
 use common::ids::{BootId, Level, NodeId};
+use common::io::keys_file::KeysFile;
 use common::io::stream::{self, RecordReader, RecordWriter};
 use common::keys::{Keys, RackKey};
 use common::location::{Command, IdempotenceKey};
@@ -35,7 +36,11 @@ async fn serve_node_one(log: SimulatedLog) -> Served {
     let core = tokio::spawn(CoreTask { server, jobs, log: batches, clock, boot: BootId(1), board }.run());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(Links::new(inbox, keys(1), refused.clone()).listen(listener));
+    let directory = std::env::temp_dir().join(format!("siprack-links-{}-{}", std::process::id(), address.port()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let keys = keys(1);
+    let file = KeysFile::open(&directory, &keys).unwrap();
+    tokio::spawn(Links::new(inbox, keys, file, refused.clone()).listen(listener));
     Served { address, refused, core }
 }
 

@@ -11,7 +11,7 @@ use common::keys::{Keys, RackKey};
 use common::location::{Aor, Binding, Bindings, LogTime, Subscriber};
 use common::placement::Placements;
 use common::time::{Duration, Time, WallMillis};
-use common::wire::proxy::ProxyHeader;
+use common::wire::proxy::{ProxyHeader, Sent};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
@@ -187,5 +187,5 @@ impl Bench {
 }
 
 fn header(source: SocketAddr) -> ProxyHeader {
-    ProxyHeader::ingress(source, VIP.parse().unwrap(), ListenerId(0), BootId(1), Epoch(1))
+    ProxyHeader::ingress(source, VIP.parse().unwrap(), ListenerId(0), BootId(1), Epoch(1), Sent::default())
 }

@@ -4,6 +4,7 @@
 use super::{FOUR, settles};
 use crate::must;
 use common::ids::NodeId;
+use common::keys::Use;
 use common::time::Duration;
 use simulated_rack::checkers::accounting;
 use simulated_rack::hosts::actor::dialog::Dialog;
@@ -11,15 +12,15 @@ use simulated_rack::hosts::actor::message::Message;
 use simulated_rack::script::ActorId;
 use simulated_rack::simulation::Simulation;
 
-type Outcome = Result<(), String>;
+pub type Outcome = Result<(), String>;
 pub type Story = fn(&mut Simulation) -> Outcome;
 
 const BOB: &str = "sip:bob@rack.test";
 /// What a call of all these stories has for its slot's owner.
 const OWNER: NodeId = NodeId(2);
-const AT: usize = 1;
+pub const AT: usize = 1;
 
-pub const STORIES: [(&str, Story); 11] = [
+pub const STORIES: [(&str, Story); 12] = [
     ("drain", drain),
     ("return", return_),
     ("return long after", return_long_after),
@@ -31,6 +32,7 @@ pub const STORIES: [(&str, Story); 11] = [
     ("weight", weight),
     ("a full node", full_node),
     ("silence", silence),
+    ("keys", keys),
 ];
 
 /// Bob is registered, and what stood before is forgotten.
@@ -45,20 +47,20 @@ pub fn stage(seed: u64) -> Result<Simulation, String> {
     Ok(s)
 }
 
-fn bob() -> ActorId {
+pub fn bob() -> ActorId {
     ActorId(0)
 }
 
-fn alice() -> ActorId {
+pub fn alice() -> ActorId {
     ActorId(1)
 }
 
-fn ms(s: &mut Simulation, ms: u64) {
+pub fn ms(s: &mut Simulation, ms: u64) {
     s.run_for(Duration::from_millis(ms));
 }
 
 /// Bob rings.
-fn ringing(s: &mut Simulation) -> Result<(Dialog, Message), String> {
+pub fn ringing(s: &mut Simulation) -> Result<(Dialog, Message), String> {
     let attempt = s.invite_at(alice(), BOB, OWNER);
     let invite = s.expect(bob(), "INVITE")?;
     s.answer(bob(), &invite, 180, "b");
@@ -67,7 +69,7 @@ fn ringing(s: &mut Simulation) -> Result<(Dialog, Message), String> {
 }
 
 /// The INVITE comes again, and whoever holds it says again what it said.
-fn repeated(s: &mut Simulation) -> Outcome {
+pub fn repeated(s: &mut Simulation) -> Outcome {
     // Its lease may have lapsed a moment ago, and what comes then is left to the next repeat.
     ms(s, 150);
     s.repeat(alice(), "INVITE");
@@ -244,6 +246,15 @@ fn silence(s: &mut Simulation) -> Outcome {
     let invite = s.expect_within(bob(), "INVITE", Duration::from_secs(3))?;
     s.answer(bob(), &invite, 486, "b");
     s.expect(alice(), "486").map(drop)
+}
+
+/// Each key turns while Bob rings: what the old ones wrote is still worth what it says.
+fn keys(s: &mut Simulation) -> Outcome {
+    let (attempt, invite) = ringing(s)?;
+    Use::ALL.into_iter().for_each(|what| s.turn_key(what, 1));
+    settles(s)?;
+    repeated(s)?;
+    answered(s, &attempt, &invite)
 }
 
 #[test]

@@ -1,11 +1,12 @@
-//! Any sequence of joins, deaths, quick restarts, drains, returns, stops, cuts, dead planes, lost datagrams and restarts of
-//! the load manager, with calls in every phase. One holder a call; who holds one that lives keeps it, and such a call ends
+//! Any sequence of joins, deaths, quick restarts, drains, returns, stops, cuts, dead planes, lost datagrams, turning keys and
+//! restarts of the load manager, with calls in every phase. One holder a call; who holds one that lives keeps it, and such a call ends
 //! as both ends wish.
 
 use super::changes::{STORIES, stage};
 use super::{FOUR, settles};
 use crate::{register, seeds_of};
 use common::ids::Plane;
+use common::keys::Use;
 use common::time::{Duration, Time};
 use simulated_rack::network::Conditions;
 use simulated_rack::plants::Plant;
@@ -37,8 +38,8 @@ enum Mend {
     Plane(Plane),
 }
 
-struct Storm {
-    s: Simulation,
+pub struct Storm {
+    pub s: Simulation,
     callers: Vec<PhoneId>,
     callees: Vec<PhoneId>,
     mends: Vec<(Time, Mend)>,
@@ -52,7 +53,7 @@ struct Storm {
 }
 
 impl Storm {
-    fn new(seed: u64, plant: Option<Plant>) -> Result<Storm, String> {
+    pub fn new(seed: u64, plant: Option<Plant>) -> Result<Storm, String> {
         let mut s = Simulation::of_rack(FOUR, seed);
         s.plant(plant);
         let ms = Duration::from_millis;
@@ -129,7 +130,7 @@ impl Storm {
 
     fn fault(&mut self) {
         let n = self.draw(0, 3) as usize;
-        let kind = self.draw(0, 10);
+        let kind = self.draw(0, 11);
         if kind < 8 && (self.hurt.contains(&n) || self.hurt.len() >= 2) {
             return;
         }
@@ -184,6 +185,11 @@ impl Storm {
                 let plane = if self.draw(0, 1) == 0 { Plane::A } else { Plane::B };
                 self.s.plane(plane, false);
                 self.later(100, 4000, Mend::Plane(plane));
+            }
+            11 => {
+                let what = Use::ALL[self.draw(0, 2) as usize];
+                let old = if what == Use::Token { 99 } else { 1 };
+                self.s.turn_key(what, old);
             }
             _ => self.faults -= 1,
         }
@@ -273,7 +279,7 @@ impl Storm {
     }
 
     /// How many faults there were, how many calls, and how many of them whose holders all lived.
-    fn play(&mut self) -> Result<(usize, usize, usize), String> {
+    pub fn play(&mut self) -> Result<(usize, usize, usize), String> {
         self.rage();
         self.s.set_conditions(Conditions::CLEAN);
         settles(&mut self.s)?;

@@ -3,6 +3,8 @@
 
 mod changes;
 mod chaos;
+mod forged;
+mod keys;
 
 use crate::must;
 use simulated_rack::simulation::Simulation;
@@ -17,6 +19,11 @@ fn is_settled(s: &Simulation) -> bool {
         let counted = placed.is_some() && placed == node.boot();
         counted && node.epoch() == Some(placement.epoch())
     })
+}
+
+/// All stand on the load manager's keys.
+fn has_turned(s: &Simulation) -> bool {
+    s.nodes().iter().all(|node| node.generations() == s.lm().generations())
 }
 
 fn settles(s: &mut Simulation) -> Result<(), String> {

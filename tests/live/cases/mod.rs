@@ -32,6 +32,7 @@ pub const ALL: &[Case] = &[
     Case { name: "a trunk calls in and is called", needs: &["ip", "sipp"], run: trunk::run },
     Case { name: "any one process is killed and healed", needs: &["ip", "sipp"], run: healing::run },
     Case { name: "four nodes under kill, stop, cut, restart and drain", needs: ownership::NEEDS, run: ownership::run },
+    Case { name: "keys turn under load", needs: ownership::NEEDS, run: ownership::keys::run },
 ];
 
 /// Only with `--soak`, or by name.

@@ -4,6 +4,7 @@
 //! dies, in bounds; a drain costs none.
 
 mod four_nodes;
+pub mod keys;
 mod phones;
 
 use self::four_nodes::{Link, NODES, admin, load_manager, planes, rack_file};

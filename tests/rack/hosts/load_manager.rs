@@ -1,19 +1,21 @@
 //! A simulated load manager: membership core and packet path, wired as its `io` wires them. The agent keeps its sockets
 //! open, so datagrams wait while it is dead.
 
+mod judged;
+
 use crate::network::Datagram;
 use crate::plants::Plant;
 use bytes::Bytes;
 use common::config::{LoadManager, Rack};
 use common::ids::{BootId, Epoch, ListenerId, NodeId, Plane, Slot};
-use common::keys::Keys;
+use common::keys::{Generations, Keys, Span, Use};
 use common::placement::{Placement, Placer};
 use common::time::Time;
 use common::wire::control::Stopped;
 use common::wire::frame::{self, Message};
 use common::wire::heartbeat;
 use lm_server::forward::{Gate, Scratch, Verdict, egress, ingress, too_large, unavailable};
-use lm_server::membership::{Core, Effect, Input, Setup};
+use lm_server::membership::{Core, Effect, Input, Setup, Status};
 use lm_server::table::Table;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -40,7 +42,11 @@ pub enum LmOut {
 
 pub struct LoadManagerHost {
     rack: Arc<Rack>,
+    /// As the rack's own begin.
+    born: Arc<Keys>,
     keys: Arc<Keys>,
+    /// Which keys the operator wants to stand: its file, which a new process reads.
+    wanted: Option<Generations>,
     placer: Placer,
     vip: SocketAddr,
     /// None while it is dead.
@@ -70,7 +76,9 @@ impl LoadManagerHost {
         LoadManagerHost {
             vip,
             rack,
+            born: keys.clone(),
             keys,
+            wanted: None,
             placer,
             alive: None,
             stopped: false,
@@ -112,6 +120,8 @@ impl LoadManagerHost {
     }
 
     pub fn start(&mut self, now: Time, boot: BootId, nonce_seed: u64) {
+        self.keys = Arc::new(Keys::clone(&self.born));
+        self.wanted.iter().for_each(|wanted| self.keys.turn(wanted));
         let (rack, keys, placer) = (self.rack.clone(), self.keys.clone(), self.placer.clone());
         let setup = Setup { id: 1, boot, rack, keys, placer, nonce_seed };
         let gate = Gate::new(&self.rack, self.keys.clone(), boot);
@@ -195,6 +205,34 @@ impl LoadManagerHost {
         self.carry_out(now, effects)
     }
 
+    /// The operator turns a key; `old`: how many of those before it still verify.
+    pub fn turn_key(&mut self, now: Time, what: Use, old: u8) -> Vec<LmOut> {
+        // What the nodes know and its file does not is true.
+        let mut wanted = self.keys.generations();
+        let newest = wanted.of(what).newest.wrapping_add(1);
+        wanted.set(what, Span { oldest: newest.wrapping_sub(old), newest });
+        self.wanted = Some(wanted);
+        let Some(core) = self.alive.as_mut().filter(|_| !self.stopped).and_then(|alive| alive.core.as_mut()) else {
+            return Vec::new();
+        };
+        let mut effects = Vec::new();
+        core.handle(now, Input::Keys(&wanted), &mut effects);
+        self.carry_out(now, effects)
+    }
+
+    pub fn generations(&self) -> Generations {
+        self.keys.generations()
+    }
+
+    pub fn status(&self, now: Time) -> Option<Status> {
+        self.alive.as_ref()?.core.as_ref().map(|core| core.status(now))
+    }
+
+    /// The file is lost: the next process begins where a new rack does.
+    pub fn lose_file(&mut self) {
+        self.wanted = None;
+    }
+
     /// The agent's word that a node's process is gone.
     pub fn stopped(&mut self, now: Time, node: NodeId, boot: BootId) -> Vec<LmOut> {
         let bytes = frame::encode(&Message::Stopped(Stopped { node, boot }), &self.keys.plane, Plane::A);
@@ -225,11 +263,11 @@ impl LoadManagerHost {
             return self.carry_out(now, effects);
         }
         if egress {
-            return outward(alive, datagram).into_iter().collect();
+            return outward(alive, now, datagram).into_iter().collect();
         }
         let lm = &self.rack.load_managers[0];
         let from = |plane| SocketAddr::new(lm.planes.address(plane).unwrap_or(lm.planes.a), lm.egress_port);
-        inward(alive, datagram, self.vip, from).into_iter().collect()
+        inward(alive, now, datagram, self.vip, from).into_iter().collect()
     }
 
     fn carry_out(&mut self, now: Time, effects: Vec<Effect>) -> Vec<LmOut> {
@@ -304,9 +342,15 @@ impl Tampering<'_> {
 }
 
 /// From outside to a node.
-fn inward(alive: &Alive, datagram: &Datagram, vip: SocketAddr, inside: impl Fn(Plane) -> SocketAddr) -> Option<LmOut> {
+fn inward(
+    alive: &Alive,
+    now: Time,
+    datagram: &Datagram,
+    vip: SocketAddr,
+    inside: impl Fn(Plane) -> SocketAddr,
+) -> Option<LmOut> {
     let mut scratch = Scratch::default();
-    match ingress(&alive.gate, &alive.table, &datagram.bytes, datagram.from, ListenerId(0), &mut scratch) {
+    match ingress(&alive.gate, &alive.table, now, &datagram.bytes, datagram.from, ListenerId(0), &mut scratch) {
         Verdict::ToNode { plane, to, .. } => {
             let bytes = [scratch.written(), &datagram.bytes].concat().into();
             Some(LmOut::Inside { from: inside(plane), to, bytes, sip: true })
@@ -327,8 +371,8 @@ fn inward(alive: &Alive, datagram: &Datagram, vip: SocketAddr, inside: impl Fn(P
 }
 
 /// From a node to the outside.
-fn outward(alive: &Alive, datagram: &Datagram) -> Option<LmOut> {
-    let outgoing = egress(&alive.gate, &alive.table, &datagram.bytes).ok()?;
+fn outward(alive: &Alive, now: Time, datagram: &Datagram) -> Option<LmOut> {
+    let outgoing = egress(&alive.gate, &alive.table, now, &datagram.bytes).ok()?;
     let from = *alive.gate.listeners.get(usize::from(outgoing.listener.0))?;
     Some(LmOut::Outside { from, to: outgoing.to, bytes: Bytes::copy_from_slice(outgoing.message) })
 }

@@ -27,6 +27,7 @@ use common::keys::{Keys, RackKey};
 use common::location::{Aor, Binding, Bindings, LogTime, Subscriber};
 use common::placement::Placements;
 use common::time::Duration;
+use common::wire::proxy::Sent;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -285,7 +286,7 @@ impl Bench {
 }
 
 fn header(source: SocketAddr) -> ProxyHeader {
-    ProxyHeader::ingress(source, VIP.parse().unwrap(), ListenerId(0), BootId(1), Epoch(1))
+    ProxyHeader::ingress(source, VIP.parse().unwrap(), ListenerId(0), BootId(1), Epoch(1), Sent::default())
 }
 
 /// `what` and address of each, as `180 → 10.0.0.1:5060`.

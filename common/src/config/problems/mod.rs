@@ -1,6 +1,7 @@
 //! What types cannot say about a rack: names that must exist, numbers that must differ, ports that clash. Called by
 //! `load`, and by `siprack check`.
 
+mod foreign;
 mod limits;
 mod names;
 mod served;
@@ -69,6 +70,7 @@ impl Rack {
             // Expansion of wrong numbers would only repeat them as clashes.
             check.ports();
         }
+        check.foreign_nodes();
         check.trunks();
         check.routes();
         check.destinations();

@@ -81,9 +81,18 @@ impl Client {
 
     /// The load manager's admin port.
     pub fn load_manager(&self, path: &str) -> Result<Answer, Failure> {
+        self.get(&self.of_load_manager(path)?, None)
+    }
+
+    /// An order to the load manager: `/keys/turn`.
+    pub fn load_manager_order(&self, path: &str) -> Result<Answer, Failure> {
+        self.answered(self.http.post(self.of_load_manager(path)?).send_empty())
+    }
+
+    fn of_load_manager(&self, path: &str) -> Result<String, Failure> {
         let rack = self.rack()?;
         let lm = rack.load_managers.first().ok_or_else(|| self.nobody("its rack file has no load manager"))?;
-        self.get(&format!("http://{}{path}", reachable(lm.admin)), None)
+        Ok(format!("http://{}{path}", reachable(lm.admin)))
     }
 
     /// What a node says of itself, on its admin port.

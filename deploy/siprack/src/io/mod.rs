@@ -2,7 +2,7 @@
 //!
 //! `up` is the agent; it uses `rack_file`, `state_directory`, `open_sockets`, `children`, `watch`, `status_port`,
 //! `signals`, `farewell`, `systemd` and `terminal`. `serve` is what the agent's children run. `client` reaches a running
-//! rack, for `operator`, `drain`, `import` and `try_call`. `load` is the load generator's sockets, which `benches/` uses
+//! rack, for `operator`, `drain`, `keys`, `import` and `try_call`. `load` is the load generator's sockets, which `benches/` uses
 //! too.
 #![allow(clippy::disallowed_methods, reason = "this is the shell: clocks, threads and the environment are read here")]
 
@@ -11,6 +11,7 @@ mod client;
 mod drain;
 mod farewell;
 mod import;
+mod keys;
 pub mod load;
 mod open_sockets;
 mod operator;
@@ -40,6 +41,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Explain(args) => operator::explain(&args),
         Command::Drain(args) => drain::drain(&args),
         Command::Undrain(args) => drain::undrain(&args),
+        Command::Keys(args) => keys::run(&args),
         Command::Subscriber(command) => operator::subscriber(command),
         Command::Registrations(args) => operator::registrations(&args),
         Command::Import(args) => import::run(&args),

@@ -6,6 +6,7 @@ use crate::failure::{Failure, exit};
 use crate::identity::Identity;
 use common::config::Rack;
 use common::ids::BootId;
+use common::io::whole_file;
 use common::keys::RackKey;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
@@ -76,17 +77,7 @@ impl StateDirectory {
     /// Replaces a file as a whole: after a crash it is the old one or the new one. Mode 0600.
     pub fn write_private(&self, name: &str, text: &str) -> Result<PathBuf, Failure> {
         let target = self.path.join(name);
-        let beside = self.path.join(format!("{name}.new"));
-        let write = || -> std::io::Result<()> {
-            let mut options = OpenOptions::new();
-            let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-            file.set_permissions(Permissions::from_mode(0o600))?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            std::fs::rename(&beside, &target)?;
-            File::open(target.parent().unwrap_or(Path::new(".")))?.sync_all()
-        };
-        write().map_err(|e| cannot(&target, &e))?;
+        whole_file::replace(&target, text).map_err(|e| cannot(&target, &e))?;
         Ok(target)
     }
 

@@ -54,7 +54,8 @@ pub fn run(args: &Up) -> Result<u8, Failure> {
 
 struct Agent {
     rack: Rack,
-    keys: Keys,
+    /// They follow those of the services (`watch`).
+    keys: Arc<Keys>,
     services: Vec<Service>,
     directory: StateDirectory,
     passed: Vec<Passed>,
@@ -86,7 +87,7 @@ impl Agent {
         directory: StateDirectory,
         passed: Vec<Passed>,
     ) -> Result<Agent, Failure> {
-        let keys = Keys::derive(&directory.key(&rack)?);
+        let keys = Arc::new(Keys::derive(&directory.key(&rack)?));
         let absolute = |path: &Path| {
             std::path::absolute(path).map_err(|e| Failure::new(exit::CANNOT_CREATE, format!("{}: {e}", path.display())))
         };
@@ -158,8 +159,8 @@ impl Agent {
             });
         })?;
         let ended = Arc::new(AtomicBool::new(false));
-        let (board, end) = (Arc::clone(&self.board), Arc::clone(&ended));
-        thread("watch", move || watch::run(&board, &end))?;
+        let (board, keys, end) = (Arc::clone(&self.board), Arc::clone(&self.keys), Arc::clone(&ended));
+        thread("watch", move || watch::run(&board, &keys, &end))?;
         Ok((events, ended))
     }
 

@@ -1,8 +1,11 @@
-//! A thread of the agent that asks every service for its `/status` and writes the answers on the board.
+//! A thread of the agent that asks every service for its `/status` and writes the answers on the board. The agent's keys turn
+//! as the answers say.
 
 use super::status_port::{SharedBoard, read};
 use crate::readiness::Seen;
 use crate::services::Kind;
+use common::keys::{Generations, Keys};
+use serde::Deserialize;
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,10 +19,10 @@ const CALM: Duration = Duration::from_millis(300);
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Watches until `end` is set. Location servers come first in the list, so nodes are compared with an older level.
-pub fn run(board: &SharedBoard, end: &Arc<AtomicBool>) {
+pub fn run(board: &SharedBoard, keys: &Keys, end: &Arc<AtomicBool>) {
     let http = client(PATIENCE);
     while !end.load(Ordering::Relaxed) {
-        round(board, &http);
+        round(board, keys, &http);
         let ready = read(board).report().ready;
         std::thread::sleep(if ready { CALM } else { EAGER });
     }
@@ -35,7 +38,7 @@ pub fn client(patience: Duration) -> ureq::Agent {
         .new_agent()
 }
 
-fn round(board: &SharedBoard, http: &ureq::Agent) {
+fn round(board: &SharedBoard, keys: &Keys, http: &ureq::Agent) {
     let targets: Vec<(usize, Kind, SocketAddr, Option<u32>)> = {
         let mut board = read(board);
         let of_server = board.services.iter().find(|w| w.service.kind == Kind::LocationServer);
@@ -48,6 +51,9 @@ fn round(board: &SharedBoard, http: &ureq::Agent) {
             continue;
         }
         let answer = ask(http, admin);
+        if let Some(told) = answer.as_ref().ok().and_then(|status| Generations::deserialize(&status["keys"]).ok()) {
+            keys.turn(&told);
+        }
         let mut board = read(board);
         let watched = &mut board.services[i];
         // The process may have been replaced while it was asked.

@@ -12,7 +12,7 @@ use common::keys::{Keys, RackKey};
 use common::location::{Aor, Binding, Bindings, LogTime, Subscriber};
 use common::placement::Placements;
 use common::time::{Duration, Time, WallMillis};
-use common::wire::proxy::ProxyHeader;
+use common::wire::proxy::{ProxyHeader, Sent};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -177,7 +177,7 @@ impl World {
 }
 
 fn header(source: SocketAddr) -> ProxyHeader {
-    ProxyHeader::ingress(source, address(VIP), ListenerId(0), BootId(1), Epoch(1))
+    ProxyHeader::ingress(source, address(VIP), ListenerId(0), BootId(1), Epoch(1), Sent::default())
 }
 
 #[test]

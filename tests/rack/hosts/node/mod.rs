@@ -2,6 +2,7 @@
 //! but the configuration survives, and that an operator wants it drained.
 
 mod planted;
+mod watched;
 mod ways;
 
 use crate::hosts::location::{LocationHost, StreamEvent};
@@ -9,7 +10,7 @@ use crate::network::Datagram;
 use crate::plants::Plant;
 use bytes::Bytes;
 use cc_node::dns::{DnsAnswer, DnsAsk, Question};
-use cc_node::doorman::Doorman;
+use cc_node::doorman::{Doorman, Refused};
 use cc_node::effect::{Cdr, Effect, Input};
 use cc_node::heartbeat::{Facts, Heart, HeartSetup, on_plane};
 use cc_node::location::{Client, ClientEffect, ClientSetup, LocalView, Replica, Writer};
@@ -20,11 +21,12 @@ use cc_node::ownership::lease::{Gate, Passage};
 use cc_node::station::NodeSetup;
 use common::config::{CcNode, Rack};
 use common::ids::{BootId, Epoch, NodeId, Plane};
-use common::keys::Keys;
+use common::keys::{Generations, Keys, Span, Use};
 use common::placement::{Placement, Placements, Placer};
 use common::time::{Duration, Time, WallMillis};
 use common::wire::frame::{self, Message};
 use common::wire::heartbeat::{self, Heartbeat};
+use common::wire::proxy::Sent;
 use planted::Planted;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -67,6 +69,8 @@ enum Held {
 }
 
 pub struct NodeHost {
+    /// As the rack's own begin.
+    born: Arc<Keys>,
     ways: Ways,
     placer: Placer,
     doorman: Doorman,
@@ -79,6 +83,9 @@ pub struct NodeHost {
     /// While its worker stands still, and its heart beats: what waits for the worker.
     stuck: Option<Vec<Datagram>>,
     plant: Option<Plant>,
+    /// Beacons that said nothing any more, and control datagrams that were none.
+    stale: u64,
+    refused: u64,
 }
 
 /// One incarnation.
@@ -154,6 +161,7 @@ impl NodeHost {
     pub fn new(rack: Arc<Rack>, keys: Arc<Keys>, placer: Placer, config: CcNode) -> NodeHost {
         let doorman = Doorman::new(&rack);
         NodeHost {
+            born: keys.clone(),
             ways: Ways { rack, keys, config },
             placer,
             doorman,
@@ -162,11 +170,23 @@ impl NodeHost {
             held: None,
             stuck: None,
             plant: None,
+            stale: 0,
+            refused: 0,
         }
     }
 
     pub fn id(&self) -> NodeId {
         self.ways.config.id
+    }
+
+    /// Beacons that were stale, and what else came to its control port in vain.
+    pub fn beacons_in_vain(&self) -> (u64, u64) {
+        (self.stale, self.refused)
+    }
+
+    /// Which keys stand for this process.
+    pub fn generations(&self) -> Generations {
+        self.ways.keys.generations()
     }
 
     pub fn is_up(&self) -> bool {
@@ -282,6 +302,8 @@ impl NodeHost {
     }
 
     pub fn start(&mut self, now: Time, boot: BootId) {
+        // A process of its own, with keys of its own; which of them stand, beacons tell it.
+        self.ways.keys = Arc::new(Keys::clone(&self.born));
         let config = &self.ways.config;
         let heart = HeartSetup {
             node: config.id,
@@ -292,7 +314,7 @@ impl NodeHost {
             domain: config.failure_domain(),
             period: Duration::from_millis(50),
         };
-        let ownership = Ownership::new(config.id, boot, self.placer.clone());
+        let ownership = Ownership::new(config.id, boot, self.placer.clone(), self.ways.keys.clone());
         let placements = ownership.placements().clone();
         let adopted = placements.clone();
         let membership = Membership {
@@ -397,7 +419,8 @@ impl NodeHost {
             self.alive.iter_mut().for_each(|alive| alive.refused += 1);
             return out;
         }
-        let Ok((header, offset)) = self.doorman.admit(&self.ways.keys, &datagram.bytes, datagram.from) else {
+        let admitted = self.doorman.admit(&self.ways.keys, now, &datagram.bytes, datagram.from);
+        let Ok((header, offset)) = admitted.inspect_err(|why| self.stale += u64::from(*why == Refused::Stale)) else {
             return out;
         };
         let message = datagram.bytes.slice(offset..);
@@ -432,16 +455,30 @@ impl NodeHost {
         location: &mut LocationHost,
     ) -> Vec<Out> {
         let Some(alive) = &mut self.alive else { return Vec::new() };
-        let Ok(Message::Beacon(mut beacon)) = frame::decode(bytes, &self.ways.keys.plane) else { return Vec::new() };
+        let beacon = match frame::decode(bytes, &self.ways.keys.plane) {
+            Ok(Message::Beacon(beacon)) if frame::is_of(plane, bytes) => Some(beacon),
+            _ => None,
+        };
+        let Some(mut beacon) = beacon else {
+            self.refused += 1;
+            return Vec::new();
+        };
         let Some(membership) = &mut alive.membership else { return Vec::new() };
         membership.planted.beacon((self.ways.config.id, alive.boot), &mut beacon);
         let before = membership.heart.lease();
-        membership.heart.beacon(now, plane, &beacon);
+        if !membership.heart.beacon(now, plane, &beacon) {
+            self.stale += 1;
+            return Vec::new();
+        }
+        self.ways.keys.plane.proved(frame::key_id(bytes));
         membership.planted.leased(now, before, membership.heart.lease());
         if membership.planted.adopts((self.ways.config.id, alive.boot), &beacon) {
             membership.ownership.hear(now, &beacon);
+            if self.plant == Some(Plant::ForgetsOldKeys) {
+                forget_old(&self.ways.keys);
+            }
         }
-        let report = beacon.learning.then(|| Message::Report(membership.ownership.report(now)));
+        let report = beacon.learning.then(|| Message::Report(membership.ownership.report(now, &beacon)));
         let mut out = Vec::new();
         if alive.shut && alive.has_lease(now) && self.stuck.is_none() {
             // Without a lease a worker looks often.
@@ -573,13 +610,14 @@ impl NodeHost {
             match effect {
                 Effect::Send { .. } | Effect::Inside { .. } if !leased => alive.refused += 1,
                 Effect::Send { listener, to, transport, bytes, .. } => {
-                    let way = Outwards { boot, epoch, plane, listener, to, transport };
+                    let way = Outwards { boot, epoch, plane, listener, to, transport, now };
                     out.extend(self.ways.outwards(&way, &bytes));
                 }
                 Effect::Inside { to, over, mut header, message } => {
                     if let Some(membership) = &mut alive.membership {
                         membership.planted.inside(now, to, over, &mut header, &message, &alive.view.placements);
                     }
+                    header.sent = Sent::at(now);
                     out.extend(self.ways.inside(to, over, &header, &message));
                 }
                 Effect::Location { ask, key, command } => alive.client.ask(now, 0, ask, key, command, &mut asks),
@@ -591,4 +629,13 @@ impl NodeHost {
         out.extend(self.client_effects(now, wall, asks, location));
         out
     }
+}
+
+/// A bug: what an old key wrote is worth nothing as soon as a new one writes.
+fn forget_old(keys: &Keys) {
+    let mut to = keys.generations();
+    for what in Use::ALL {
+        to.set(what, Span { oldest: to.of(what).newest, ..to.of(what) });
+    }
+    keys.turn(&to);
 }

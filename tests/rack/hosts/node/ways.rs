@@ -9,7 +9,8 @@ use common::config::{CcNode, Rack};
 use common::ids::{BootId, Epoch, ListenerId, NodeId, Plane, Transport};
 use common::keys::Keys;
 use common::sip::call_id;
-use common::wire::proxy::{self, Direction, ProxyHeader};
+use common::time::Time;
+use common::wire::proxy::{self, Direction, ProxyHeader, Sent};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -28,6 +29,7 @@ pub struct Outwards {
     pub listener: ListenerId,
     pub to: SocketAddr,
     pub transport: Transport,
+    pub now: Time,
 }
 
 impl Ways {
@@ -38,7 +40,7 @@ impl Ways {
             sender: self.config.id,
             transport: way.transport,
             direction: Direction::Egress,
-            ..ProxyHeader::ingress(source, way.to, way.listener, way.boot, way.epoch)
+            ..ProxyHeader::ingress(source, way.to, way.listener, way.boot, way.epoch, Sent::at(way.now))
         };
         Some(Out::Egress { plane: way.plane, bytes: self.behind(&header, message)? })
     }

@@ -1,6 +1,12 @@
-//! The rack key and what is derived from it. One secret a rack; every use has a key of its own.
+//! The rack key and what is derived from it. One secret a rack; every use has a key of its own, and those of [`Use`] rotate
+//! in service: [`Generations`] says which of them stand, and goes with the placement.
+
+mod ring;
+
+pub use ring::{KeyRing, Span};
 
 use hmac::{Hmac, KeyInit, Mac};
+use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use std::fmt;
 
@@ -46,46 +52,59 @@ impl fmt::Debug for RackKey {
     }
 }
 
-/// Keys of one use that rotate: the current one writes, all of them verify.
-#[derive(Clone)]
-pub struct KeyRing<K> {
-    current: u8,
-    keys: Vec<(u8, K)>,
+/// What a key that rotates is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Use {
+    /// `;sr=`: the far ends carry it for as long as a call or a registration lives.
+    Token,
+    /// Digest challenges.
+    Nonce,
+    /// Everything that is said between the services.
+    Plane,
 }
 
-impl<K> KeyRing<K> {
-    pub fn new(id: u8, key: K) -> KeyRing<K> {
-        KeyRing { current: id, keys: vec![(id, key)] }
-    }
+impl Use {
+    pub const ALL: [Use; 3] = [Use::Token, Use::Nonce, Use::Plane];
 
-    /// A further key that verifies; with a newer one as the current key, the old one still does.
-    pub fn with(mut self, id: u8, key: K) -> KeyRing<K> {
-        self.keys.retain(|(i, _)| *i != id);
-        self.keys.push((id, key));
-        self
-    }
-
-    /// Writes with this id from now on, if there is such a key.
-    pub fn turn_to(mut self, id: u8) -> KeyRing<K> {
-        if self.get(id).is_some() {
-            self.current = id;
+    pub fn label(self) -> &'static str {
+        match self {
+            Use::Token => "token",
+            Use::Nonce => "nonce",
+            Use::Plane => "plane",
         }
-        self
-    }
-
-    pub fn current(&self) -> (u8, &K) {
-        let at = self.keys.iter().position(|(id, _)| *id == self.current).unwrap_or(0);
-        (self.keys[at].0, &self.keys[at].1)
-    }
-
-    pub fn get(&self, id: u8) -> Option<&K> {
-        self.keys.iter().find(|(i, _)| *i == id).map(|(_, key)| key)
     }
 }
 
-impl<K> fmt::Debug for KeyRing<K> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "KeyRing(current {}, {} keys)", self.current, self.keys.len())
+/// Which keys stand, of each use. Part of a placement's inputs: they change by an epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Generations {
+    pub token: Span,
+    pub nonce: Span,
+    pub plane: Span,
+}
+
+impl Generations {
+    pub fn of(&self, what: Use) -> Span {
+        match what {
+            Use::Token => self.token,
+            Use::Nonce => self.nonce,
+            Use::Plane => self.plane,
+        }
+    }
+
+    /// Of each use the later ends.
+    pub fn or_later(&self, other: &Generations) -> Generations {
+        let later = |what| self.of(what).or_later(other.of(what));
+        Generations { token: later(Use::Token), nonce: later(Use::Nonce), plane: later(Use::Plane) }
+    }
+
+    pub fn set(&mut self, what: Use, span: Span) {
+        match what {
+            Use::Token => self.token = span,
+            Use::Nonce => self.nonce = span,
+            Use::Plane => self.plane = span,
+        }
     }
 }
 
@@ -106,16 +125,33 @@ pub struct Keys {
 }
 
 impl Keys {
+    /// As a new rack begins: the first of each.
     pub fn derive(rack: &RackKey) -> Keys {
         Keys {
             placement: short(rack, "placement", 0),
             branch: short(rack, "branch", 0),
             tag: short(rack, "tag", 0),
-            token: KeyRing::new(1, short(rack, "token", 1)),
-            nonce: KeyRing::new(1, derive(rack, "nonce", 1)),
-            plane: KeyRing::new(1, derive(rack, "plane", 1)),
+            token: KeyRing::new(|id| short(rack, "token", id)),
+            nonce: KeyRing::new(|id| derive(rack, "nonce", id)),
+            plane: KeyRing::new(|id| derive(rack, "plane", id)),
             record_sum: short(rack, "record-sum", 0),
         }
+    }
+
+    pub fn generations(&self) -> Generations {
+        Generations { token: self.token.span(), nonce: self.nonce.span(), plane: self.plane.span() }
+    }
+
+    /// The same, if somebody has said so who knows.
+    pub fn told(&self) -> Option<Generations> {
+        Some(Generations { token: self.token.told()?, nonce: self.nonce.told()?, plane: self.plane.told()? })
+    }
+
+    /// What is newer of these holds from now on, in every thread; what is older changes nothing.
+    pub fn turn(&self, to: &Generations) {
+        self.token.turn(to.token);
+        self.nonce.turn(to.nonce);
+        self.plane.turn(to.plane);
     }
 }
 

@@ -281,6 +281,18 @@ mod tests {
     }
 
     #[test]
+    fn the_load_managers_clock_is_known_from_its_newest_beacon() {
+        let mut h = heart();
+        let says = |nonce, at: Time| Beacon { sent_us: at.0, ..beacon(3, nonce) };
+        h.beacon(ms(100), Plane::A, &says(1, ms(86_400_100)));
+        assert_eq!(h.lm_clock().at(ms(150)), ms(86_400_150), "it is a day ahead");
+        h.beacon(ms(190), Plane::B, &says(1, ms(86_400_100)));
+        assert_eq!(h.lm_clock().at(ms(200)), ms(86_400_200), "the other plane's copy is late");
+        h.beacon(ms(200), Plane::A, &Beacon { lm_boot: BootId(4), ..says(1, ms(20)) });
+        assert_eq!(h.lm_clock().at(ms(250)), ms(70), "another machine's, far behind");
+    }
+
+    #[test]
     fn a_silent_plane_is_left_for_one_that_is_heard() {
         let mut h = heart();
         for n in 1..=4 {

@@ -2,7 +2,8 @@
 //! `io::rotation` keeps it on disk, `io::keys` takes the orders.
 //!
 //! A turn makes the next id the newest, which writes from then on. Two keys of the planes and of the nonces stand: what was
-//! written a moment ago verifies still. Token keys stand for as long as a call may live, since the far ends carry tokens.
+//! written a moment ago verifies still. Token keys stand while there is room, and at least for as long as a call may live, since
+//! the far ends carry tokens.
 
 use common::keys::{Generations, Span, Use};
 use common::time::WallMillis;
@@ -78,7 +79,8 @@ impl Rotation {
         let line = self.line_mut(what);
         let gone = match what {
             _ if at_once => line.older.len(),
-            Use::Token => line.outlived(now),
+            // Subscriptions and registrations carry tokens for longer than any call: as many stay as there is room for.
+            Use::Token => (line.older.len() + 2).saturating_sub(TOO_MANY - 1).min(line.outlived(now)),
             Use::Nonce | Use::Plane => line.older.len(),
         };
         let standing = line.older.len() + 1 - gone;
@@ -274,17 +276,15 @@ mod tests {
     }
 
     #[test]
-    fn a_token_key_verifies_until_the_calls_that_carry_it_are_over() {
+    fn token_keys_stand_while_there_is_room_and_as_long_as_a_call() {
         let mut rotation = Rotation::default();
-        let mut turn = |ms| {
-            rotation.turn(Use::Token, false, at(ms)).unwrap();
-            of(&rotation, Use::Token)
-        };
-        assert_eq!([turn(0), turn(HOUR), turn(24 * HOUR)], [(1, 2), (1, 3), (1, 4)]);
-        assert_eq!(turn(CARRIED_MS), (1, 5), "the last call of key 1 may have begun a moment before the first turn");
-        assert_eq!(turn(CARRIED_MS + 1), (2, 6));
-        assert_eq!(turn(CARRIED_MS + HOUR + 1), (3, 7));
-        assert_eq!(turn(1_000 * HOUR), (7, 8), "the one before the newest always stands");
+        for turn in 0..98 {
+            rotation.turn(Use::Token, false, at(turn * 1_000 * HOUR)).unwrap();
+        }
+        assert_eq!(of(&rotation, Use::Token), (1, 99), "a subscription may carry the first");
+        let full = at(98_000 * HOUR);
+        rotation.turn(Use::Token, false, full).unwrap();
+        assert_eq!(of(&rotation, Use::Token), (2, 100));
         const { assert!(CARRIED_MS > 24 * HOUR) };
     }
 
@@ -315,7 +315,7 @@ mod tests {
         }
         assert_eq!(rotation.generations().plane, span(44, 45));
         let token = rotation.generations().token;
-        assert_eq!((token.newest, token.count()), (45, 27), "a turn an hour: one for each, and the newest");
+        assert_eq!((token.newest, token.count()), (45, 99));
     }
 
     #[test]

@@ -152,7 +152,8 @@ fn heart(
                 inputs = Some(beacon.inputs);
             } else if let Some(inputs) = inputs.clone() {
                 let epoch = Epoch(epoch.load(Ordering::Relaxed));
-                let report = Report { node: NodeId(1), boot: BootId(boot), nonce, epoch, inputs, formers: vec![] };
+                let report =
+                    Report { node: NodeId(1), boot: BootId(boot), nonce, epoch, inputs, formers: vec![], keys: None };
                 let _ = socket.send_to(&frame::encode(&Message::Report(report), &keys.plane, Plane::A), lm);
             }
         }

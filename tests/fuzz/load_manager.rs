@@ -130,8 +130,24 @@ impl Stage {
         let nonce = choices.pick(&[0, self.nonce, self.nonce + 1]);
         let message = match choices.below(4) {
             0 => Message::Stopped(Stopped { node, boot }),
-            1 => Message::Report(Report { node, boot, nonce, epoch, inputs: self.inputs.clone(), formers: vec![] }),
-            2 => Message::Report(Report { node, boot, nonce, epoch, inputs: planes::inputs(choices), formers: vec![] }),
+            1 => Message::Report(Report {
+                node,
+                boot,
+                nonce,
+                epoch,
+                inputs: self.inputs.clone(),
+                formers: vec![],
+                keys: None,
+            }),
+            2 => Message::Report(Report {
+                node,
+                boot,
+                nonce,
+                epoch,
+                inputs: planes::inputs(choices),
+                formers: vec![],
+                keys: None,
+            }),
             _ => planes::message(choices),
         };
         let bytes = frame::encode(&message, &KEYS.plane, Plane::A);

@@ -92,7 +92,7 @@ pub fn message(choices: &mut Choices<'_>) -> Message {
         0 => Message::Stopped(Stopped { node, boot }),
         1 => {
             let (nonce, inputs, formers) = (choices.long(), inputs(choices), formers(choices));
-            Message::Report(Report { node, boot, nonce, epoch, inputs, formers })
+            Message::Report(Report { node, boot, nonce, epoch, inputs, formers, keys: None })
         }
         _ => Message::Beacon(Beacon {
             lm_boot: boot,

@@ -11,6 +11,7 @@ use common::io::keys_file::KeysFile;
 use common::io::poll;
 use common::io::start::StartError;
 use common::io::udp::{self, Receiver};
+use common::keys::Generations;
 use common::placement::Placer;
 use common::time::Duration;
 use common::wire::beacon::Beacon;
@@ -39,6 +40,7 @@ pub fn start(shared: &Arc<Shared>, clock: Clock, file: KeysFile) -> Result<Vec<J
     }
     let sockets: Sockets = Arc::new(sockets);
     let (news, beacons) = sync_channel(BEACONS);
+    let file = Arc::new(file);
     let adopter = (shared.clone(), sockets.clone());
     let placement = move || adopt(&adopter.0, &adopter.1, clock, &beacons, &file);
     let setup = HeartSetup {
@@ -151,11 +153,11 @@ impl Beating {
 
     /// `key`: the id of the key that it is by.
     fn beacon(&mut self, plane: Plane, beacon: Beacon, key: u8) {
-        self.shared.beacons_heard.fetch_add(1, Ordering::Relaxed);
         if !self.heart.beacon(self.clock.now(), plane, &beacon) {
             self.shared.beacons_stale.fetch_add(1, Ordering::Relaxed);
             return;
         }
+        self.shared.beacons_heard.fetch_add(1, Ordering::Relaxed);
         // What this node says must be understood before it has adopted anything.
         self.shared.keys.plane.proved(key);
         self.shared.lm_clock.store(self.heart.lm_clock().0, Ordering::Relaxed);
@@ -178,7 +180,8 @@ impl Beating {
 }
 
 /// The placement thread: computes what beacons name, and tells a load manager that starts.
-fn adopt(shared: &Shared, sockets: &Sockets, clock: Clock, beacons: &Queue<Beacon>, file: &KeysFile) {
+fn adopt(shared: &Arc<Shared>, sockets: &Sockets, clock: Clock, beacons: &Queue<Beacon>, file: &Arc<KeysFile>) {
+    let mut kept = shared.keys.told();
     let mut ownership = Ownership::new(shared.id, shared.boot, Placer::new(shared.keys.placement), shared.keys.clone());
     loop {
         let beacon = match beacons.recv_timeout(Duration::from_millis(200)) {
@@ -203,10 +206,24 @@ fn adopt(shared: &Shared, sockets: &Sockets, clock: Clock, beacons: &Queue<Beaco
             }
         }
         publish(shared, &ownership);
-        if let Some(Err(error)) = shared.keys.told().map(|stand| file.keep(stand)) {
-            tracing::warn!(%error, "which keys stand could not be kept on disk");
+        let told = shared.keys.told();
+        if told != kept {
+            kept = told;
+            keep(file, told);
         }
     }
+}
+
+/// By a thread of its own: no disk may hold up an epoch.
+fn keep(file: &Arc<KeysFile>, told: Option<Generations>) {
+    let (file, Some(stand)) = (file.clone(), told) else { return };
+    let body = move || {
+        if let Err(error) = file.keep(stand) {
+            tracing::warn!(%error, "which keys stand could not be kept on disk");
+        }
+    };
+    // Without a thread the next process of this node asks, as without a file.
+    let _ = std::thread::Builder::new().name("keys".into()).spawn(body);
 }
 
 fn publish(shared: &Shared, ownership: &Ownership) {

@@ -9,7 +9,7 @@ use common::ids::Plane;
 use common::io::clock::Clock;
 use common::io::poll::Waker;
 use common::io::stream::{self, RecordReader, RecordWriter, StreamError};
-use common::keys::Span;
+use common::keys::{KeyRing, Span};
 use common::location::{Command, IdempotenceKey, Outcome};
 use common::time::Duration;
 use common::wire::location::{FromServer, ToServer};
@@ -32,6 +32,7 @@ const AHEAD: usize = 64;
 const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+const TURNED: &str = "the plane key has turned";
 /// At least so often it is seen that the plane key has turned.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -152,7 +153,7 @@ impl Stream {
         }
         let ring = &self.shared.keys.plane;
         if self.key != ring.current().0 {
-            return self.down("the plane key has turned");
+            return self.down(TURNED);
         }
         let told = ring.told();
         if told != self.said {
@@ -163,7 +164,9 @@ impl Stream {
 
     fn down(&mut self, reason: &str) {
         // One line when it goes, not one for each attempt.
-        if self.client.is_up() || self.attempts == 1 {
+        if reason == TURNED {
+            tracing::info!(reason, "the stream to the location server begins anew");
+        } else if self.client.is_up() || self.attempts == 1 {
             tracing::warn!(reason, "no stream to the location server; trying again");
         } else {
             tracing::debug!(reason, "no stream to the location server");
@@ -200,7 +203,7 @@ impl Stream {
                 Err(_) => format!("{address}: no connection within {} s", CONNECT_PATIENCE.as_secs()),
                 Ok(Err(error)) => format!("{address}: {error}"),
                 Ok(Ok(tcp)) => match stream::greet(tcp, &keys.plane, Side::Connecting).await {
-                    Ok((reader, writer)) => converse(reader, writer, generation, &events).await,
+                    Ok((reader, writer)) => converse(reader, writer, &keys.plane, generation, &events).await,
                     Err(error) => format!("{address}: {error}"),
                 },
             };
@@ -259,6 +262,7 @@ impl Stream {
 async fn converse(
     reader: RecordReader,
     writer: RecordWriter,
+    ring: &KeyRing<[u8; 32]>,
     generation: u64,
     events: &Sender<(u64, Event)>,
 ) -> String {
@@ -267,15 +271,23 @@ async fn converse(
         return "the node ends".into();
     }
     tokio::select! {
-        why = read(reader, generation, events) => why,
+        why = read(reader, ring, generation, events) => why,
         why = write(writer, to_write) => why,
     }
 }
 
-async fn read(mut reader: RecordReader, generation: u64, events: &Sender<(u64, Event)>) -> String {
+async fn read(
+    mut reader: RecordReader,
+    ring: &KeyRing<[u8; 32]>,
+    generation: u64,
+    events: &Sender<(u64, Event)>,
+) -> String {
     loop {
         let record = match reader.next().await {
-            Ok(Some(record)) => record,
+            Ok(Some(record)) => {
+                ring.proved(reader.key());
+                record
+            }
             Ok(None) => return "the location server closed the stream".into(),
             Err(error) => return error.to_string(),
         };

@@ -58,7 +58,7 @@ pub fn run(options: Options) -> Result<(), StartError> {
     let listener = runtime.block_on(admin_port::bind("admin port", shared.config.admin))?;
     let directory = options.data.join(format!("cc-node-{id}"));
     let (cdrs, cdr_writer) = cdr::start(&directory, clock).map_err(|e| cannot_create(&directory, e))?;
-    let keys_file = KeysFile::open(&directory, &shared.keys)?;
+    let keys_file = KeysFile::open(&directory, &shared.keys);
     let desired = Desired::of(id, &directory);
     // Before the first heartbeat, so that a node that was drained never says `started` in between.
     let drained = desired.is_draining().map_err(|e| cannot_create(&directory, e))?;

@@ -91,7 +91,7 @@ pub struct IoCounters {
     /// The header's sender is not a member, or not where the rack file has it.
     pub drop_sender: u64,
     /// Handed over too long ago.
-    pub drop_kept: u64,
+    pub drop_proxy_stale: u64,
     /// Longer than the limit.
     pub drop_truncated: u64,
     /// No Call-ID, so no way through the load manager.
@@ -114,7 +114,7 @@ impl IoCounters {
         [
             ("proxy_header", self.drop_header),
             ("sender", self.drop_sender),
-            ("proxy_stale", self.drop_kept),
+            ("proxy_stale", self.drop_proxy_stale),
             ("truncated", self.drop_truncated),
             ("unsendable", self.drop_unsendable),
             ("send_failed", self.drop_send_failed),

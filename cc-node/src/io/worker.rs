@@ -215,7 +215,7 @@ impl Desk {
             Ok(admitted) => admitted,
             Err(Refused::Header) => return self.counters.drop_header += 1,
             Err(Refused::Sender) => return self.counters.drop_sender += 1,
-            Err(Refused::Stale) => return self.counters.drop_kept += 1,
+            Err(Refused::Stale) => return self.counters.drop_proxy_stale += 1,
         };
         let message = Bytes::copy_from_slice(&datagram.bytes[offset..]);
         self.input(Input::Datagram { header, message });

@@ -110,7 +110,7 @@ impl Ownership {
     pub fn report(&self, now: Time, asked: &Beacon) -> Report {
         let (epoch, inputs) = (self.placement().epoch(), self.placement().inputs().clone());
         let formers = self.recent.formers(now, &inputs);
-        Report { node: self.node, boot: self.boot, nonce: asked.nonce, epoch, inputs, formers }
+        Report { node: self.node, boot: self.boot, nonce: asked.nonce, epoch, inputs, formers, keys: self.keys.told() }
     }
 }
 

@@ -1,9 +1,10 @@
 //! Small files that a process must find again after whatever happened: each is there whole or not at all, and what was
 //! answered with "done" is on disk. Used for the agent's secrets, a node's wish to be drained, the keys that stand.
 
+use serde::de::DeserializeOwned;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -20,6 +21,18 @@ pub fn replace(path: &Path, text: &str) -> io::Result<()> {
     file.sync_all()?;
     fs::rename(&beside, path)?;
     sync_directory(path)
+}
+
+/// What the file says; none if it is not there.
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
+    match fs::read(path) {
+        Ok(text) => {
+            let damaged = |e| io::Error::new(ErrorKind::InvalidData, format!("{} is damaged: {e}", path.display()));
+            serde_json::from_slice(&text).map(Some).map_err(damaged)
+        }
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e),
+    }
 }
 
 /// Removes the file, which is there.

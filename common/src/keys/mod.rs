@@ -3,7 +3,7 @@
 
 mod ring;
 
-pub use ring::{KeyRing, Span};
+pub use ring::{KeyRing, Span, later};
 
 use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};

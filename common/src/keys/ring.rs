@@ -8,9 +8,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Half of the circle is ahead of an id, the other half behind it (RFC 1982).
 const HALF: u8 = 128;
+/// Who has not heard of a turn yet understands who has: so many ids after the newest verify. What is further on is what was
+/// turned away from long ago.
+const AHEAD: u16 = 64;
 
-/// The newest key writes. From the oldest on all verify, those after the newest too: who has not heard of a turn yet
-/// understands who has.
+/// The newest key writes. From the oldest on all verify, up to some after the newest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Span {
     pub oldest: u8,
@@ -26,7 +28,7 @@ impl Default for Span {
 
 impl Span {
     pub fn verifies(self, id: u8) -> bool {
-        is_at_or_after(id, self.oldest)
+        u16::from(id.wrapping_sub(self.oldest)) < u16::from(self.count()) + AHEAD
     }
 
     /// How many keys stand.
@@ -34,10 +36,13 @@ impl Span {
         self.newest.wrapping_sub(self.oldest).wrapping_add(1)
     }
 
-    /// Each end where the one that is further on has it.
+    /// The one whose newest is further on; of two with the same newest, the one that drops more.
     pub fn or_later(self, other: Span) -> Span {
-        let later = |a, b| if is_at_or_after(b, a) { b } else { a };
-        Span { oldest: later(self.oldest, other.oldest), newest: later(self.newest, other.newest) }
+        match other.newest == self.newest {
+            true if is_at_or_after(other.oldest, self.oldest) => other,
+            false if is_at_or_after(other.newest, self.newest) => other,
+            _ => self,
+        }
     }
 }
 
@@ -68,6 +73,11 @@ impl Stand {
         let word = [Word::Proved, Word::Told].into_iter().find(|known| *known as u8 == word).unwrap_or(Word::Nobodys);
         Stand { span: Span { oldest, newest }, word }
     }
+}
+
+/// Of two ids the one that is further on.
+pub fn later(one: u8, other: u8) -> u8 {
+    if is_at_or_after(other, one) { other } else { one }
 }
 
 fn is_at_or_after(id: u8, other: u8) -> bool {
@@ -111,26 +121,28 @@ impl<K> KeyRing<K> {
 
     /// Forwards only, once it was told where the rack stands.
     pub fn turn(&self, to: Span) {
-        let Stand { span, word } = self.stand();
-        let stand = Stand { span: if word == Word::Told { span.or_later(to) } else { to }, word: Word::Told };
-        // Nothing else hangs on the order: either key of a turn verifies everywhere.
-        self.stand.store(stand.to_bits(), Ordering::Relaxed);
+        self.change(|Stand { span, word }| {
+            Some(Stand { span: if word == Word::Told { span.or_later(to) } else { to }, word: Word::Told })
+        });
     }
 
     /// Somebody has proved that he holds this key. If it is a newer one than ours, the rack has turned to it, and this one
     /// writes, too.
     pub fn proved(&self, id: u8) {
-        let Stand { span, word } = self.stand();
-        // Only forwards from there: an old datagram proves an old key.
-        if word != Word::Nobodys && (id == span.newest || !is_at_or_after(id, span.newest)) {
-            return;
-        }
-        // Which older ones verify still, only one who knows can say.
-        let stand = match word {
-            Word::Told => Stand { span: Span { newest: id, ..span }, word },
-            Word::Nobodys | Word::Proved => Stand { span: Span { oldest: id, newest: id }, word: Word::Proved },
-        };
-        self.stand.store(stand.to_bits(), Ordering::Relaxed);
+        self.change(|Stand { span, word }| match word {
+            // Only forwards from there: an old datagram proves an old key.
+            Word::Proved | Word::Told if id == span.newest || !is_at_or_after(id, span.newest) => None,
+            // Which older ones verify still, only one who knows can say.
+            Word::Told => Some(Stand { span: Span { newest: id, ..span }, word }),
+            Word::Nobodys | Word::Proved => Some(Stand { span: Span { oldest: id, newest: id }, word: Word::Proved }),
+        });
+    }
+
+    /// Two threads may hear of two turns at once.
+    fn change(&self, to: impl Fn(Stand) -> Option<Stand>) {
+        let change = |bits| to(Stand::from_bits(bits)).map(Stand::to_bits);
+        // Nothing else hangs on the order: either key of a turn verifies everywhere.
+        let _ = self.stand.fetch_update(Ordering::Relaxed, Ordering::Relaxed, change);
     }
 
     /// The one that writes.
@@ -189,6 +201,21 @@ mod tests {
         assert_eq!(ring.span(), span(4, 5));
         ring.turn(span(5, 5));
         assert_eq!((ring.span(), ring.span().count()), (span(5, 5), 1));
+    }
+
+    #[test]
+    fn what_was_turned_away_from_does_not_come_back_as_a_newer_one() {
+        let ring = ring();
+        (2..=190).for_each(|newest| ring.turn(span(newest - 1, newest)));
+        assert_eq!((ring.get(188), ring.get(1), ring.get(254), ring.get(255)), (None, None, Some(&254), None));
+    }
+
+    #[test]
+    fn of_two_spans_the_later_one_counts_as_a_whole() {
+        assert_eq!(span(22, 120).or_later(span(151, 152)), span(151, 152));
+        assert_eq!(span(151, 152).or_later(span(22, 120)), span(151, 152));
+        assert_eq!(span(3, 5).or_later(span(5, 5)), span(5, 5));
+        assert_eq!(span(5, 5).or_later(span(3, 5)), span(5, 5));
     }
 
     #[test]

@@ -18,8 +18,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use subtle::ConstantTimeEq;
 
-/// No call lasts longer: a node then ends it. For about so long the far ends carry a token of theirs (a registration is
-/// refreshed sooner), so for so long the key that wrote it goes on verifying.
+/// A call that lasts longer is taken for over. For about so long the far ends carry a token of theirs (a registration is
+/// refreshed sooner), so for so long at least the key that wrote it goes on verifying.
 pub const LONGEST_CALL: Duration = Duration::from_secs(24 * 3600);
 
 const VERSION: u8 = 0x10;

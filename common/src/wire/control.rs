@@ -1,6 +1,7 @@
 //! What else is said on the control port.
 
 use crate::ids::{BootId, Epoch, NodeId};
+use crate::keys::Generations;
 use crate::placement::Inputs;
 use crate::placement::recent::Former;
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,8 @@ pub struct Report {
     pub epoch: Epoch,
     pub inputs: Inputs,
     pub formers: Vec<Former>,
+    /// Which keys stand for it, whatever it stands under; none: nobody has told it.
+    pub keys: Option<Generations>,
 }
 
 /// An agent's word that it has reaped this incarnation of a node.

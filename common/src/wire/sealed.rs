@@ -5,7 +5,7 @@
 //! "sealed" direction, the connecting side's nonce, the listening side's nonce). A record is a u32 length and so many
 //! octets of ciphertext and tag; its AEAD nonce is a counter, so that a lost, repeated or moved record is refused.
 
-use crate::keys::KeyRing;
+use crate::keys::{KeyRing, later};
 use chacha20poly1305::aead::{Aead, KeyInit};
 use chacha20poly1305::{ChaCha20Poly1305, Key, Nonce};
 use hmac::{Hmac, Mac};
@@ -31,7 +31,9 @@ pub enum SealedError {
     NotOne,
     #[error("the far end speaks version {:?} of this protocol, not {:?}", char::from(*.0), char::from(VERSION))]
     UnknownVersion(u8),
-    #[error("the far end uses key id {0}, which this rack's key does not have")]
+    #[error(
+        "plane key {0} does not stand here: one of the two ends was away for many turns; remove its keys.json and start it again"
+    )]
     UnknownKey(u8),
     #[error("a record of {0} octets is over the limit or under a tag's length")]
     Length(usize),
@@ -48,7 +50,7 @@ pub fn hello(ring: &KeyRing<[u8; 32]>, nonce: [u8; 32]) -> [u8; HELLO] {
     hello
 }
 
-/// Both hellos are known: the keys of the connection. The connecting side's key id counts; whoever sends a record that
+/// Both hellos are known: the keys of the connection. The later of the two key ids counts; whoever sends a record that
 /// opens has proved it ([`Opener::key`]).
 pub fn session(
     ring: &KeyRing<[u8; 32]>,
@@ -66,7 +68,8 @@ pub fn session(
         Side::Connecting => (own, peer),
         Side::Listening => (peer, own),
     };
-    let key = ring.get(connecting[4]).ok_or(SealedError::UnknownKey(connecting[4]))?;
+    let id = later(connecting[4], listening[4]);
+    let key = ring.get(id).ok_or(SealedError::UnknownKey(id))?;
     let derive = |direction: &str| {
         let mut mac = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(key).expect("HMAC takes keys of any length");
         mac.update(b"sealed ");
@@ -80,7 +83,7 @@ pub fn session(
         Side::Connecting => ("up", "down"),
         Side::Listening => ("down", "up"),
     };
-    Ok((Sealer { cipher: derive(out), counter: 0 }, Opener { cipher: derive(inward), counter: 0, key: connecting[4] }))
+    Ok((Sealer { cipher: derive(out), counter: 0 }, Opener { cipher: derive(inward), counter: 0, key: id }))
 }
 
 pub struct Sealer {

@@ -61,7 +61,7 @@ impl AdminSource for Inner {
             "phase": status.phase,
             "epoch": status.epoch,
             "policy": status.policy,
-            "keys": status.keys,
+            "keys": (status.phase == Phase::Acting).then_some(status.keys),
             "last_change": status.last_change,
             "digest": format!("{:016x}", status.digest),
             "beacons": status.beacons,

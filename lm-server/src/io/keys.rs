@@ -176,7 +176,7 @@ mod tests {
     fn turning(name: &str) -> (Arc<Turning>, PathBuf) {
         let directory = std::env::temp_dir().join(format!("siprack-keys-{name}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&directory);
-        let (file, rotation) = RotationFile::open(&directory).unwrap();
+        let (file, rotation) = RotationFile::open(&directory);
         let rack = Arc::new(Rack::one_machine_default(1).expand());
         let keys = Arc::new(Keys::derive(&RackKey([6; 32])));
         let placer = Placer::new(keys.placement);
@@ -211,7 +211,7 @@ mod tests {
         let (code, body) = ordered(&turning, HeaderMap::new(), "plane", None);
         assert_eq!((code, &body["keys"]["plane"]), (200, &json!({ "oldest": 1, "newest": 2 })));
         assert_eq!(wanted(&turning), Generations { plane: span(1, 2), ..Generations::default() });
-        assert_eq!(RotationFile::open(&directory).unwrap().1.unwrap().generations(), wanted(&turning));
+        assert_eq!(RotationFile::open(&directory).1.unwrap().generations(), wanted(&turning));
         let shown = turning.shown().unwrap();
         assert_eq!((&shown["plane"]["newest"], &shown["token"]["newest"]), (&json!(2), &json!(1)));
         assert!(shown["plane"]["since_ms"].as_u64().unwrap() > 1_700_000_000_000, "{shown}");
@@ -231,7 +231,7 @@ mod tests {
             assert_eq!(code, 409);
             assert!(body["error"].as_str().unwrap().starts_with("the plane key turned less than"), "{body}");
             assert_eq!(wanted(&turning), before);
-            assert_eq!(RotationFile::open(&directory).unwrap().1.unwrap().generations(), before);
+            assert_eq!(RotationFile::open(&directory).1.unwrap().generations(), before);
         }
         std::fs::remove_dir_all(directory).unwrap();
     }

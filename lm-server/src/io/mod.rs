@@ -48,7 +48,7 @@ pub fn run(options: Options) -> Result<(), StartError> {
     let mut passed = Passed::take().map_err(|e| StartError::io("taking over the agent's sockets", e))?;
     let sockets = Sockets::open(&options.rack, &lm, &mut passed)?;
     let clock = Clock::new();
-    let (file, rotation) = RotationFile::open(&options.data.join(format!("lm-server-{}", options.id)))?;
+    let (file, rotation) = RotationFile::open(&options.data.join(format!("lm-server-{}", options.id)));
     // Before the first beacon: it goes out under the key that was turned to last.
     rotation.iter().for_each(|known| options.keys.turn(&known.generations()));
     let nonce_seed = random::number().map_err(|e| StartError::io("reading random bits", e))?;

@@ -127,16 +127,13 @@ impl Core {
     }
 
     pub fn handle(&mut self, now: Time, input: Input<'_>, out: &mut Vec<Effect>) {
+        if let Input::Keys(wanted) = input {
+            self.keys.turn(wanted);
+        }
         if self.slept(now, out) {
             return;
         }
-        let (from, bytes) = match input {
-            Input::Datagram { from, bytes } => (from, bytes),
-            Input::Keys(wanted) => {
-                self.keys.turn(wanted);
-                return self.settle(now, out);
-            }
-        };
+        let Input::Datagram { from, bytes } = input else { return self.settle(now, out) };
         match self.datagram(now, from, bytes, out) {
             Ok(true) => self.settle(now, out),
             Ok(false) => {}
@@ -272,6 +269,7 @@ impl Core {
         if self.nonces.age(report.nonce, now).is_none() {
             return Err(Refusal::StaleNonce);
         }
+        report.keys.iter().for_each(|known| self.keys.turn(known));
         self.heard_epoch = self.heard_epoch.max(report.epoch);
         let ours = self.table.placement();
         if let Some(learning) = &mut self.learning {

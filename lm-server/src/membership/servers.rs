@@ -148,15 +148,16 @@ impl Server {
         }
     }
 
-    /// The agent says that this incarnation's process is gone. False if that is known, or a later one has been heard since:
-    /// boot ids grow.
+    /// The agent says that this incarnation's process is gone. False if a later one is known to be gone, too: boot ids grow,
+    /// and an agent speaks of the last.
     pub fn stopped(&mut self, boot: BootId) -> bool {
-        let newer = |known: BootId| known > boot;
-        let heard = self.incarnation.as_ref().map(|i| i.boot);
-        if self.is_retired(boot) || heard.is_some_and(newer) || self.retired.iter().copied().any(newer) {
+        if self.retired.iter().any(|known| *known > boot) {
             return false;
         }
         self.flapping.explained(boot);
+        if self.incarnation.as_ref().is_some_and(|i| i.boot > boot) {
+            return true;
+        }
         self.retire(boot);
         if self.incarnation.as_ref().is_some_and(|i| i.boot == boot) {
             self.incarnation = None;
@@ -331,5 +332,22 @@ impl ServerTable {
                 (None, _) => server.floor = epoch,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_word_of_a_death_moves_nothing() {
+        let rack = Rack::one_machine_default(1).expand();
+        let mut table = ServerTable::new(&rack, [true, false]);
+        let Some(server) = table.get_mut(NodeId(1)) else { panic!("node 1 is of the rack") };
+        assert!((1..=12).all(|boot| server.stopped(BootId(boot))), "each is news");
+        let retired = server.retired.clone();
+        assert!(server.stopped(BootId(12)), "the agent says it more than once");
+        assert!((1..12).all(|boot| !server.stopped(BootId(boot))), "somebody has kept these");
+        assert_eq!(server.retired, retired, "and the last ones are remembered still");
     }
 }

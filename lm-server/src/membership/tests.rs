@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod foreign;
+mod polling;
 
 use super::*;
 use crate::table::{NotSender, Standing};
@@ -25,6 +26,8 @@ struct Fake {
     stuck: bool,
     /// Hears beacons, but is too slow to adopt what they say.
     slow: bool,
+    /// Beacons to it on plane A, whether it runs or not.
+    polls: usize,
     sequence: u64,
     progress: u64,
     nonce: u64,
@@ -72,6 +75,7 @@ impl Stage {
             runs: true,
             stuck: false,
             slow: false,
+            polls: 0,
             sequence: 0,
             progress: 0,
             nonce: 0,
@@ -253,6 +257,7 @@ impl Stage {
             |n: &common::config::CcNode| n.control_port == to.port() && n.planes.address(plane) == Some(to.ip());
         let id = self.rack.cc_nodes.iter().find(|n| is_it(n)).unwrap().id.0;
         let node = self.node(id);
+        node.polls += usize::from(plane == Plane::A);
         if !node.runs {
             return;
         }
@@ -261,7 +266,8 @@ impl Stage {
         if !learning && !node.slow && node.adopted.as_ref().is_none_or(|(old, _)| epoch > *old) {
             node.adopted = Some((epoch, inputs));
         } else if learning && let Some((epoch, inputs)) = node.adopted.clone() {
-            let report = Report { node: NodeId(id), boot: BootId(node.boot), nonce, epoch, inputs, formers: vec![] };
+            let report =
+                Report { node: NodeId(id), boot: BootId(node.boot), nonce, epoch, inputs, formers: vec![], keys: None };
             let report = Message::Report(report);
             let bytes = frame::encode(&report, &self.keys.plane, plane);
             self.deliver(id, plane, &bytes);

@@ -20,6 +20,8 @@ use tokio::time::{Duration, sleep, timeout};
 const MOST_LINKS: usize = 512;
 /// A connection that has greeted says hello at once.
 const FIRST_RECORD: Duration = Duration::from_secs(5);
+/// So often it is seen that a plane key has been turned away from.
+const LOOK: Duration = Duration::from_millis(250);
 /// Records that are written to a socket with one call.
 const RECORDS_A_WRITE: usize = 64;
 
@@ -45,6 +47,8 @@ enum Ended {
     Stopping(#[from] Unanswered),
     #[error("this server closed it")]
     Closed,
+    #[error("its plane key has been turned away from")]
+    TurnedAway,
 }
 
 impl Links {
@@ -105,16 +109,25 @@ impl Links {
                 return Err(StreamError::Silent.into());
             }
         };
-        self.keys.plane.proved(reader.key());
+        let reader_key = reader.key();
+        self.keys.plane.proved(reader_key);
         let link = LinkId(self.next.fetch_add(1, Ordering::Relaxed));
         let (frames, queue) = mpsc::channel(MOST_QUEUED as usize + 1);
         self.inbox.open(link, frames).await?;
         let ended = tokio::select! {
             ended = self.read(link, first, &mut reader) => ended,
             ended = write(link, queue, writer, &self.inbox) => ended,
+            () = self.outlives(reader_key) => Err(Ended::TurnedAway),
         };
         self.inbox.input(Input::Closed { link }).await?;
         ended
+    }
+
+    /// Comes back once the key that a stream stands on has been turned away from: whoever else has it hears no more.
+    async fn outlives(&self, key: u8) {
+        while self.keys.plane.get(key).is_some() {
+            sleep(LOOK).await;
+        }
     }
 
     /// A node says which plane keys stand. The file keeps it, so that the next process of this server opens to no older key;

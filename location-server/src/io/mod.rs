@@ -56,7 +56,7 @@ async fn serve(options: Options, config: LocationServer) -> Result<(), StartErro
     // Ports first: a second server on the same data then says which port is taken, before it reads a long log.
     let ports = Ports::bind(&config).await?;
     let Opened { mut server, log, last_key } = open(&options)?;
-    let keys_file = KeysFile::open(&options.data.join(format!("location-server-{}", options.id)), &options.keys)?;
+    let keys_file = KeysFile::open(&options.data.join(format!("location-server-{}", options.id)), &options.keys);
     server.start(clock.now(), clock.wall());
     let seeds = seeds::missing(&options.rack, server.store().level(), last_key);
     let token = api::token(&options.data.join("api.token")).map_err(StartError::Config)?;

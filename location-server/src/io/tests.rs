@@ -9,7 +9,7 @@ use crate::testing::{HISTORY, SUM_KEY, register, say};
 use common::ids::{BootId, Level, NodeId};
 use common::io::keys_file::KeysFile;
 use common::io::stream::{self, RecordReader, RecordWriter};
-use common::keys::{Keys, RackKey};
+use common::keys::{Keys, RackKey, Span};
 use common::location::{Command, IdempotenceKey};
 use common::wire::location::{FromServer, ToServer};
 use common::wire::sealed::Side;
@@ -39,7 +39,7 @@ async fn serve_node_one(log: SimulatedLog) -> Served {
     let directory = std::env::temp_dir().join(format!("siprack-links-{}-{}", std::process::id(), address.port()));
     std::fs::create_dir_all(&directory).unwrap();
     let keys = keys(1);
-    let file = KeysFile::open(&directory, &keys).unwrap();
+    let file = KeysFile::open(&directory, &keys);
     tokio::spawn(Links::new(inbox, keys, file, refused.clone()).listen(listener));
     Served { address, refused, core }
 }
@@ -82,6 +82,26 @@ async fn a_node_says_hello_asks_and_follows() {
     assert!(matches!(next(&mut reader).await.unwrap(), FromServer::Entries(entries) if entries.len() == 1));
     let FromServer::Outcome { ask: 1, outcome } = next(&mut reader).await.unwrap() else { panic!("no outcome") };
     assert_eq!(say(&outcome), "ok sip:alice@192.0.2.7");
+}
+
+/// Who connects with a key that was turned away from is refused, and who is connected with it hears no more.
+#[tokio::test]
+async fn a_plane_key_that_has_gone_opens_no_stream_and_ends_those_it_had() {
+    let served = serve_node_one(SimulatedLog::new(HISTORY)).await;
+    let (mut old, _writer) = connect(&served, &keys(1), 1).await;
+    assert!(matches!(next(&mut old).await, Some(FromServer::Welcome { .. })));
+    let turned = keys(1);
+    let plane = Span { oldest: 2, newest: 2 };
+    turned.plane.turn(plane);
+    let (mut reader, mut writer) = connect(&served, &turned, 1).await;
+    assert!(matches!(next(&mut reader).await, Some(FromServer::Welcome { .. })));
+    send(&mut writer, ToServer::Keys { plane }).await;
+    assert_eq!(next(&mut old).await, None, "it hears no more");
+    // Who has not heard of the turn learns by the other end's hello which key writes.
+    let late = keys(1);
+    let (mut reader, _writer) = connect(&served, &late, 1).await;
+    assert!(matches!(next(&mut reader).await, Some(FromServer::Welcome { .. })));
+    assert_eq!(reader.key(), 2);
 }
 
 #[tokio::test]

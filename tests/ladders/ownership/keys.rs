@@ -149,6 +149,31 @@ fn a_load_manager_without_its_file_learns_the_keys() {
     run().unwrap_or_else(|why| panic!("{why}"));
 }
 
+/// The whole rack starts anew, and only the load manager's file is lost: what the nodes' files say goes on.
+#[test]
+fn a_rack_that_starts_anew_goes_on_with_its_keys() {
+    let run = || -> Outcome {
+        let mut s = stage(8)?;
+        for _ in 0..3 {
+            turn_all(&mut s, 2);
+            ms(&mut s, 200);
+        }
+        let stood = s.lm().generations();
+        s.kill_lm();
+        (0..4).for_each(|n| s.kill_node(n, false));
+        s.lose_key_file();
+        ms(&mut s, 100);
+        s.start_lm();
+        (0..4).for_each(|n| s.start_node(n));
+        settles(&mut s)?;
+        ms(&mut s, 200);
+        holds("the same keys stand", s.lm().generations() == stood && has_turned(&s))?;
+        talking(&mut s)?;
+        s.verdict()
+    };
+    run().unwrap_or_else(|why| panic!("{why}"));
+}
+
 /// Who has an old plane key can say nothing with it: neither that a node lives, nor anything else.
 #[test]
 fn an_old_plane_key_says_nothing() {

@@ -10,7 +10,7 @@ use common::config::{LoadManager, Rack};
 use common::ids::{BootId, Epoch, ListenerId, NodeId, Plane, Slot};
 use common::keys::{Generations, Keys, Span, Use};
 use common::placement::{Placement, Placer};
-use common::time::Time;
+use common::time::{Duration, Time};
 use common::wire::control::Stopped;
 use common::wire::frame::{self, Message};
 use common::wire::heartbeat;
@@ -21,6 +21,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+/// Its clock is another machine's: so far ahead of the nodes'.
+const AHEAD: Duration = Duration::from_secs(86_400);
 /// What a socket holds while nobody reads it.
 const SOCKET_HOLDS: usize = 10_000;
 
@@ -59,6 +61,8 @@ pub struct LoadManagerHost {
     boots: BTreeMap<NodeId, BootId>,
     /// What waits in the sockets that the agent holds.
     waiting: Vec<Datagram>,
+    /// How far its clock is ahead.
+    ahead: Duration,
 }
 
 struct Alive {
@@ -86,7 +90,13 @@ impl LoadManagerHost {
             nonce: 0,
             boots: BTreeMap::new(),
             waiting: Vec::new(),
+            ahead: Duration::ZERO,
         }
+    }
+
+    /// What its clock shows.
+    pub fn own(&self, now: Time) -> Time {
+        now + self.ahead
     }
 
     fn lm(&self) -> &LoadManager {
@@ -125,7 +135,8 @@ impl LoadManagerHost {
         let (rack, keys, placer) = (self.rack.clone(), self.keys.clone(), self.placer.clone());
         let setup = Setup { id: 1, boot, rack, keys, placer, nonce_seed };
         let gate = Gate::new(&self.rack, self.keys.clone(), boot);
-        let core = Some(Core::new(now, setup));
+        self.ahead = AHEAD;
+        let core = Some(Core::new(self.own(now), setup));
         self.alive = Some(Alive { core, gate, table: Arc::new(Table::empty()), reads: false });
     }
 
@@ -194,14 +205,16 @@ impl LoadManagerHost {
     }
 
     pub fn next_due(&self) -> Option<Time> {
-        self.alive.as_ref().filter(|_| !self.stopped)?.core.as_ref()?.next_due()
+        let due = self.alive.as_ref().filter(|_| !self.stopped)?.core.as_ref()?.next_due();
+        due.map(|due| due - self.ahead)
     }
 
     pub fn tick(&mut self, now: Time) -> Vec<LmOut> {
+        let own = self.own(now);
         let Some(alive) = &mut self.alive else { return Vec::new() };
         let Some(core) = &mut alive.core else { return Vec::new() };
         let mut effects = Vec::new();
-        core.tick(now, &mut effects);
+        core.tick(own, &mut effects);
         self.carry_out(now, effects)
     }
 
@@ -212,11 +225,12 @@ impl LoadManagerHost {
         let newest = wanted.of(what).newest.wrapping_add(1);
         wanted.set(what, Span { oldest: newest.wrapping_sub(old), newest });
         self.wanted = Some(wanted);
+        let own = self.own(now);
         let Some(core) = self.alive.as_mut().filter(|_| !self.stopped).and_then(|alive| alive.core.as_mut()) else {
             return Vec::new();
         };
         let mut effects = Vec::new();
-        core.handle(now, Input::Keys(&wanted), &mut effects);
+        core.handle(own, Input::Keys(&wanted), &mut effects);
         self.carry_out(now, effects)
     }
 
@@ -225,7 +239,7 @@ impl LoadManagerHost {
     }
 
     pub fn status(&self, now: Time) -> Option<Status> {
-        self.alive.as_ref()?.core.as_ref().map(|core| core.status(now))
+        self.alive.as_ref()?.core.as_ref().map(|core| core.status(self.own(now)))
     }
 
     /// The file is lost: the next process begins where a new rack does.
@@ -243,6 +257,7 @@ impl LoadManagerHost {
     /// A datagram arrived at one of its sockets.
     pub fn receive(&mut self, now: Time, datagram: &Datagram) -> Vec<LmOut> {
         let (control, egress) = (self.is_control(datagram.to), self.is_egress(datagram.to));
+        let own = self.own(now);
         let reads = !self.stopped && self.alive.as_ref().is_some_and(|a| a.reads || control);
         let Some(alive) = self.alive.as_mut().filter(|_| reads) else {
             if self.waiting.len() < SOCKET_HOLDS {
@@ -259,15 +274,15 @@ impl LoadManagerHost {
             else {
                 return Vec::new();
             };
-            core.handle(now, Input::Datagram { from: datagram.from, bytes: &bytes }, &mut effects);
+            core.handle(own, Input::Datagram { from: datagram.from, bytes: &bytes }, &mut effects);
             return self.carry_out(now, effects);
         }
         if egress {
-            return outward(alive, now, datagram).into_iter().collect();
+            return outward(alive, own, datagram).into_iter().collect();
         }
         let lm = &self.rack.load_managers[0];
         let from = |plane| SocketAddr::new(lm.planes.address(plane).unwrap_or(lm.planes.a), lm.egress_port);
-        inward(alive, now, datagram, self.vip, from).into_iter().collect()
+        inward(alive, own, datagram, self.vip, from).into_iter().collect()
     }
 
     fn carry_out(&mut self, now: Time, effects: Vec<Effect>) -> Vec<LmOut> {

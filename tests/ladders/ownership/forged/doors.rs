@@ -155,7 +155,7 @@ impl Doors {
     pub fn report(&self, node: u16) -> Genuine {
         let (inputs, nonce) = (self.core.table().placement().inputs().clone(), self.nonce);
         let (id, boot, epoch, formers) = (NodeId(node), boot(node), self.epoch, Vec::new());
-        self.framed(node, &Message::Report(Report { node: id, boot, nonce, epoch, inputs, formers }))
+        self.framed(node, &Message::Report(Report { node: id, boot, nonce, epoch, inputs, formers, keys: None }))
     }
 
     /// An agent's word that a node is gone.

@@ -251,7 +251,7 @@ fn not_mine(s: &Simulation, boot: BootId) -> Vec<u8> {
         sender: NODE,
         direction: Direction::Inside,
         inquiry: Some((Inquiry::NotMine, 1)),
-        ..ProxyHeader::ingress(vip, vip, ListenerId(0), boot, epoch, Sent::at(s.now()))
+        ..ProxyHeader::ingress(vip, vip, ListenerId(0), boot, epoch, Sent::at(s.lm().own(s.now())))
     };
     let (id, key) = s.keys().plane.current();
     let mut head = [0; MAX];

@@ -1,9 +1,9 @@
 //! Every key turns while calls come in, the plane key twice, and the load manager and a node are killed between: no call
 //! fails by a turn, and who was dead meanwhile stands on the keys that stand.
 
+use super::Watch;
 use super::four_nodes::{Link, NODES, admin, load_manager, rack_file};
 use super::phones::{Outcome, Phones};
-use super::Watch;
 use crate::Verdict;
 use crate::metrics::{client, metric};
 use crate::namespaces::Network;

@@ -9,6 +9,6 @@ impl LoadManagerHost {
     /// Where this would leave for if it came to an egress port now, or why it would not. None: it does not forward.
     pub fn lets_out(&self, now: Time, datagram: &[u8]) -> Option<Result<SocketAddr, DropReason>> {
         let alive = self.alive.as_ref().filter(|alive| alive.reads)?;
-        Some(egress(&alive.gate, &alive.table, now, datagram).map(|outgoing| outgoing.to))
+        Some(egress(&alive.gate, &alive.table, self.own(now), datagram).map(|outgoing| outgoing.to))
     }
 }

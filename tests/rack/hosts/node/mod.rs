@@ -12,7 +12,7 @@ use bytes::Bytes;
 use cc_node::dns::{DnsAnswer, DnsAsk, Question};
 use cc_node::doorman::{Doorman, Refused};
 use cc_node::effect::{Cdr, Effect, Input};
-use cc_node::heartbeat::{Facts, Heart, HeartSetup, on_plane};
+use cc_node::heartbeat::{Facts, Heart, HeartSetup, LmClock, on_plane};
 use cc_node::location::{Client, ClientEffect, ClientSetup, LocalView, Replica, Writer};
 use cc_node::node::Node;
 use cc_node::outbox::Outbox;
@@ -71,6 +71,8 @@ enum Held {
 pub struct NodeHost {
     /// As the rack's own begin.
     born: Arc<Keys>,
+    /// Which keys stood when its last process heard of it.
+    file: Option<Generations>,
     ways: Ways,
     placer: Placer,
     doorman: Doorman,
@@ -162,6 +164,7 @@ impl NodeHost {
         let doorman = Doorman::new(&rack);
         NodeHost {
             born: keys.clone(),
+            file: None,
             ways: Ways { rack, keys, config },
             placer,
             doorman,
@@ -177,6 +180,12 @@ impl NodeHost {
 
     pub fn id(&self) -> NodeId {
         self.ways.config.id
+    }
+
+    /// What this node knows of the load manager's clock; in a rack that stands there is one for all.
+    fn lm_clock(&self) -> LmClock {
+        let membership = self.alive.as_ref().and_then(|alive| alive.membership.as_ref());
+        membership.map_or(LmClock::default(), |membership| membership.heart.lm_clock())
     }
 
     /// Beacons that were stale, and what else came to its control port in vain.
@@ -304,6 +313,7 @@ impl NodeHost {
     pub fn start(&mut self, now: Time, boot: BootId) {
         // A process of its own, with keys of its own; which of them stand, beacons tell it.
         self.ways.keys = Arc::new(Keys::clone(&self.born));
+        self.file.iter().for_each(|said| self.ways.keys.turn(said));
         let config = &self.ways.config;
         let heart = HeartSetup {
             node: config.id,
@@ -419,7 +429,7 @@ impl NodeHost {
             self.alive.iter_mut().for_each(|alive| alive.refused += 1);
             return out;
         }
-        let admitted = self.doorman.admit(&self.ways.keys, now, &datagram.bytes, datagram.from);
+        let admitted = self.doorman.admit(&self.ways.keys, self.lm_clock().at(now), &datagram.bytes, datagram.from);
         let Ok((header, offset)) = admitted.inspect_err(|why| self.stale += u64::from(*why == Refused::Stale)) else {
             return out;
         };
@@ -474,6 +484,7 @@ impl NodeHost {
         membership.planted.leased(now, before, membership.heart.lease());
         if membership.planted.adopts((self.ways.config.id, alive.boot), &beacon) {
             membership.ownership.hear(now, &beacon);
+            self.file = self.ways.keys.told();
             if self.plant == Some(Plant::ForgetsOldKeys) {
                 forget_old(&self.ways.keys);
             }
@@ -592,6 +603,7 @@ impl NodeHost {
 
     /// Hands the core an input (or its due timers) and carries out what it wants.
     fn drive(&mut self, now: Time, wall: WallMillis, input: Option<Input>, location: &mut LocationHost) -> Vec<Out> {
+        let clock = self.lm_clock();
         let Some(alive) = &mut self.alive else { return Vec::new() };
         let mut effects = Vec::new();
         match input {
@@ -610,14 +622,14 @@ impl NodeHost {
             match effect {
                 Effect::Send { .. } | Effect::Inside { .. } if !leased => alive.refused += 1,
                 Effect::Send { listener, to, transport, bytes, .. } => {
-                    let way = Outwards { boot, epoch, plane, listener, to, transport, now };
+                    let way = Outwards { boot, epoch, plane, listener, to, transport, now: clock.at(now) };
                     out.extend(self.ways.outwards(&way, &bytes));
                 }
                 Effect::Inside { to, over, mut header, message } => {
                     if let Some(membership) = &mut alive.membership {
                         membership.planted.inside(now, to, over, &mut header, &message, &alive.view.placements);
                     }
-                    header.sent = Sent::at(now);
+                    header.sent = Sent::at(clock.at(now));
                     out.extend(self.ways.inside(to, over, &header, &message));
                 }
                 Effect::Location { ask, key, command } => alive.client.ask(now, 0, ask, key, command, &mut asks),

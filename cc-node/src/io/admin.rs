@@ -7,12 +7,12 @@ use super::metrics;
 use super::shared::{Shared, WorkerReport};
 use crate::ownership::inquiries::Counters;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
 use common::ids::Epoch;
-use common::io::admin::{self as admin_port, AdminSource};
+use common::io::admin::{self as admin_port, AdminSource, from_a_page, refused};
 use prometheus::Registry;
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
@@ -162,9 +162,8 @@ fn inquiries(reports: &[Arc<WorkerReport>]) -> Value {
 }
 
 async fn order(source: Arc<Source>, headers: HeaderMap, draining: bool) -> Response {
-    // Every browser names the page whose script sends a POST, and no other program does.
-    if headers.contains_key(header::ORIGIN) {
-        return refused(StatusCode::FORBIDDEN, "a page in a browser gives no orders here");
+    if let Some(refusal) = from_a_page(&headers) {
+        return refusal;
     }
     let id = source.shared.id;
     // The disk may take its time, and the location stream runs on this thread.
@@ -173,10 +172,6 @@ async fn order(source: Arc<Source>, headers: HeaderMap, draining: bool) -> Respo
         Ok(Err(not_kept)) => refused(StatusCode::INTERNAL_SERVER_ERROR, &not_kept.to_string()),
         Err(broken) => refused(StatusCode::INTERNAL_SERVER_ERROR, &broken.to_string()),
     }
-}
-
-fn refused(code: StatusCode, why: &str) -> Response {
-    (code, Json(json!({ "error": why }))).into_response()
 }
 
 #[cfg(test)]
@@ -254,7 +249,7 @@ mod tests {
     fn an_order_of_a_browser_and_one_that_the_disk_refuses_change_nothing() {
         let (source, directory) = source("refused");
         let mut headers = HeaderMap::new();
-        headers.insert(header::ORIGIN, "http://example.net".parse().unwrap());
+        headers.insert(axum::http::header::ORIGIN, "http://example.net".parse().unwrap());
         assert_eq!(ordered(&source, headers, true), StatusCode::FORBIDDEN);
         std::fs::remove_dir_all(&directory).unwrap();
         assert_eq!(ordered(&source, HeaderMap::new(), true), StatusCode::INTERNAL_SERVER_ERROR);

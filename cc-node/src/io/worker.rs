@@ -86,6 +86,8 @@ struct Desk {
     emptied: Time,
     busy: Duration,
     load_since: Time,
+    /// When this round did: near enough to tell the age of what comes and goes in it.
+    began: Time,
     report_at: Time,
 }
 
@@ -109,6 +111,7 @@ impl Worker {
             emptied: now,
             busy: Duration::ZERO,
             load_since: now,
+            began: now,
             report_at: now,
             parts,
         };
@@ -124,6 +127,7 @@ impl Worker {
                 return;
             }
             let began = self.desk.parts.clock.now();
+            self.desk.began = began;
             // The lease first: with a new one comes at least the placement under which it was given.
             let lease = self.desk.parts.shared.lease();
             self.desk.look_at_placement();
@@ -210,7 +214,7 @@ impl Desk {
             return;
         }
         let shared = &self.parts.shared;
-        let now = shared.lm_clock().at(self.parts.clock.now());
+        let now = shared.lm_clock().at(self.began);
         let (header, offset) = match self.doorman.admit(&shared.keys, now, datagram.bytes, datagram.from) {
             Ok(admitted) => admitted,
             Err(Refused::Header) => return self.counters.drop_header += 1,
@@ -302,15 +306,14 @@ impl Desk {
                 Effect::Journal(_) => {}
                 Effect::Send { listener, to, transport, bytes, .. } => {
                     let epoch = self.view.placements.current.epoch();
-                    let way = Outwards { epoch, listener, to, transport, now: self.parts.clock.now() };
+                    let way = Outwards { epoch, listener, to, transport, now: self.began };
                     self.parts.egress.push(&way, &bytes, &mut self.counters);
                     if self.parts.egress.is_full() {
                         self.flush();
                     }
                 }
                 Effect::Inside { to, over, header, message } => {
-                    let now = self.parts.clock.now();
-                    self.parts.egress.inside(now, (to, over), *header, &message, &mut self.counters);
+                    self.parts.egress.inside(self.began, (to, over), *header, &message, &mut self.counters);
                     if self.parts.egress.is_full() {
                         self.flush();
                     }

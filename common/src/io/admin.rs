@@ -2,7 +2,7 @@
 
 use super::start::StartError;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -37,6 +37,17 @@ pub async fn bind(what: &str, address: SocketAddr) -> Result<TcpListener, StartE
 /// Serves until the process ends.
 pub async fn serve(listener: TcpListener, router: Router) -> std::io::Result<()> {
     axum::serve(listener, router).await
+}
+
+/// What is wrong with an order, as JSON.
+pub fn refused(code: StatusCode, why: &str) -> Response {
+    (code, Json(serde_json::json!({ "error": why }))).into_response()
+}
+
+/// The answer to an order that a page's script sends: every browser names the page then, and no other program does.
+pub fn from_a_page(headers: &HeaderMap) -> Option<Response> {
+    let why = "a page in a browser gives no orders here";
+    headers.contains_key(header::ORIGIN).then(|| refused(StatusCode::FORBIDDEN, why))
 }
 
 async fn ready(State(source): State<Arc<dyn AdminSource>>) -> Response {

@@ -6,10 +6,11 @@ use super::shared::Shared;
 use crate::membership::Phase;
 use crate::rotation::{Rotation, TooSoon};
 use axum::extract::{Query, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use common::io::admin::{from_a_page, refused};
 use common::io::clock::Clock;
 use common::keys::{Generations, Span, Use};
 use serde::Deserialize;
@@ -140,9 +141,8 @@ async fn show(State(turning): State<Arc<Turning>>) -> Response {
 }
 
 async fn turn(State(turning): State<Arc<Turning>>, headers: HeaderMap, Query(asked): Query<Asked>) -> Response {
-    // Every browser names the page whose script sends a POST, and no other program does.
-    if headers.contains_key(header::ORIGIN) {
-        return refused(StatusCode::FORBIDDEN, "a page in a browser gives no orders here");
+    if let Some(refusal) = from_a_page(&headers) {
+        return refusal;
     }
     let order = match Order::parse(&asked) {
         Ok(order) => order,
@@ -153,10 +153,6 @@ async fn turn(State(turning): State<Arc<Turning>>, headers: HeaderMap, Query(ask
         Ok(Err(why)) => refused(why.code(), &why.to_string()),
         Err(broken) => refused(StatusCode::INTERNAL_SERVER_ERROR, &broken.to_string()),
     }
-}
-
-fn refused(code: StatusCode, why: &str) -> Response {
-    (code, Json(json!({ "error": why }))).into_response()
 }
 
 #[cfg(test)]
@@ -243,7 +239,7 @@ mod tests {
             assert_eq!(ordered(&turning, HeaderMap::new(), what, now).0, 400, "{what} {now:?}");
         }
         let mut headers = HeaderMap::new();
-        headers.insert(header::ORIGIN, "http://example.net".parse().unwrap());
+        headers.insert(axum::http::header::ORIGIN, "http://example.net".parse().unwrap());
         assert_eq!(ordered(&turning, headers, "plane", None).0, 403);
         let acting = turning.shared.status.load_full();
         turning.shared.status.store(Arc::new(Status { phase: Phase::Learning, ..(*acting).clone() }));

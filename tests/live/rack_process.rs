@@ -13,6 +13,19 @@ pub struct Rack {
     program: PathBuf,
     pub data: PathBuf,
     up: Running,
+    /// The case went as it should.
+    stopped: bool,
+}
+
+/// A case that failed leaves a rack behind: what it dropped is told before it ends.
+impl Drop for Rack {
+    fn drop(&mut self) {
+        if !self.stopped {
+            for (service, reasons) in self.dropped() {
+                println!("     {service} dropped: {}", reasons.join(", "));
+            }
+        }
+    }
 }
 
 impl Rack {
@@ -23,7 +36,7 @@ impl Rack {
         command.args(["up", "--data"]).arg(data).args(arguments);
         let mut up = Running::start("siprack up", &mut command)?;
         up.wait_for("READY", Duration::from_secs(30))?;
-        Ok(Rack { host: host.cloned(), program, data: data.to_path_buf(), up })
+        Ok(Rack { host: host.cloned(), program, data: data.to_path_buf(), up, stopped: false })
     }
 
     /// `siprack ARGUMENTS --data …`: what it printed, or what it complained of.
@@ -101,10 +114,35 @@ impl Rack {
     pub fn stop(mut self) -> Result<(), String> {
         let pids: Vec<i64> =
             self.status()?["services"].as_array().into_iter().flatten().filter_map(|s| s["pid"].as_i64()).collect();
+        self.stopped = true;
         self.interrupt();
         self.up.wait(Duration::from_secs(5))?;
         let left: Vec<i64> = pids.into_iter().filter(|pid| Path::new(&format!("/proc/{pid}")).exists()).collect();
         if left.is_empty() { Ok(()) } else { Err(format!("still running after up ended: {left:?}")) }
+    }
+
+    /// Datagrams that nodes dropped because they had no lease, or had been asleep.
+    pub fn left_unserved(&self) -> u64 {
+        let dropped = self.dropped();
+        let of = |line: &String| -> Option<u64> {
+            (line.contains("no_lease") || line.contains("\"stale\"")).then(|| line.rsplit(' ').next()?.parse().ok())?
+        };
+        dropped.iter().flat_map(|(_, lines)| lines).filter_map(of).sum()
+    }
+
+    /// What each of its services counted as dropped: the lines of its metrics that are not 0.
+    fn dropped(&self) -> Vec<(String, Vec<String>)> {
+        let status = self.status().unwrap_or_default();
+        let services = status["services"].as_array().cloned().unwrap_or_default();
+        let told = services.iter().filter_map(|service| {
+            let (host, port) = service["admin"].as_str()?.rsplit_once(':')?;
+            let get = "exec 3<>/dev/tcp/$0/$1; printf 'GET /metrics HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3";
+            let text = run(on(self.host.as_ref(), Path::new("bash")).args(["-c", get, host, port])).ok()?;
+            let lines = text.lines().filter_map(|line| line.strip_prefix("siprack_dropped_total"));
+            let lines = lines.filter(|line| !line.ends_with(" 0")).map(str::to_string).collect();
+            Some((service["name"].as_str()?.to_string(), lines))
+        });
+        told.collect()
     }
 
     fn interrupt(&self) {

@@ -53,7 +53,7 @@ pub fn run() -> Verdict {
         check_records(&cdrs, a, b)?;
         called += 1;
     }
-    let crossed = cross(&mut network, &folder)?;
+    let crossed = cross(&mut network, &rack, &folder)?;
     rack.stop()?;
     Ok(format!("{called} pairs of clients over IPv6, {crossed} calls across with two Record-Route values each"))
 }
@@ -66,7 +66,7 @@ struct Side<'a> {
 }
 
 /// SIPp with one address of each kind calls across, ended by the caller and by the callee.
-fn cross(network: &mut Network, folder: &Path) -> Result<usize, String> {
+fn cross(network: &mut Network, rack: &Rack, folder: &Path) -> Result<usize, String> {
     let four = network.host("four", "10.99.0.20")?;
     let six = network.host("six", "fd99::21")?;
     let other = network.host("other", "fd99::22")?;
@@ -77,7 +77,7 @@ fn cross(network: &mut Network, folder: &Path) -> Result<usize, String> {
     let six = Side { host: &six, user: "2002", vip: VIP6 };
     let other = Side { host: &other, user: "2003", vip: VIP6 };
     for (name, a, b, routes) in [("4-to-6", &four, &six, 2), ("6-to-4", &six, &four, 2), ("6-to-6", &six, &other, 1)] {
-        let stage = Stage { caller: (a.host, "5060"), callee: (b.host, "5060"), vip: a.vip, folder };
+        let stage = Stage { caller: (a.host, "5060"), callee: (b.host, "5060"), vip: a.vip, rack, folder };
         for ladder in [caller_ends(name, a.user, b.user), callee_ends(name, a.user, b.user)] {
             climb(&ladder, &stage)?;
             let recorded = recorded_routes(folder, ladder.callee.name())?;

@@ -10,6 +10,7 @@ use crate::hosts::location::LocationHost;
 use crate::hosts::node::NodeHost;
 use crate::hosts::phone::PhoneHost;
 use crate::hosts::relay::Relay;
+use crate::hosts::timed::Timed;
 use crate::nat::Nat;
 use crate::network::{Conditions, Datagram, Network, Strike};
 use crate::outsider::Outsider;
@@ -54,7 +55,7 @@ pub struct Simulation {
     pub(crate) chance: Chance,
     pub(crate) network: Network,
     pub(crate) sites: Vec<Site>,
-    phones: Vec<PhoneHost>,
+    phones: Vec<Timed<PhoneHost>>,
     pub(crate) actors: Vec<Actor>,
     pub(crate) relays: Vec<Relay>,
     boots: u64,
@@ -196,7 +197,7 @@ impl Simulation {
             pickup,
             seed: self.chance.number(),
         };
-        self.phones.push(PhoneHost { phone: Phone::new(settings), nat, events: Vec::new() });
+        self.phones.push(Timed::new(PhoneHost { phone: Phone::new(settings), nat, events: Vec::new() }));
         PhoneId(self.phones.len() - 1)
     }
 
@@ -263,7 +264,7 @@ impl Simulation {
         &self.ladder
     }
 
-    pub fn nodes(&self) -> &[NodeHost] {
+    pub fn nodes(&self) -> &[Timed<NodeHost>] {
         &self.sites[0].nodes
     }
 
@@ -300,7 +301,7 @@ impl Simulation {
 
     fn next_due(&self) -> Option<Time> {
         let sites = self.sites.iter().filter_map(Site::next_due);
-        let phones = self.phones.iter().filter_map(|p| p.phone.next_due());
+        let phones = self.phones.iter().filter_map(Timed::next_due);
         let actors = self.actors.iter().filter_map(Actor::next_due);
         let outsider = self.outsider.as_ref().and_then(Outsider::next_due);
         sites.chain(phones).chain(actors).chain(self.network.next_arrival()).chain(outsider).min()
@@ -323,7 +324,7 @@ impl Simulation {
             planes.look(&self.sites[0], now);
         }
         for p in 0..self.phones.len() {
-            if self.phones[p].phone.next_due().is_some_and(|at| at <= now) {
+            if self.phones[p].next_due().is_some_and(|at| at <= now) {
                 let mut effects = Vec::new();
                 self.phones[p].phone.tick(now, &mut effects);
                 self.phone_effects(PhoneId(p), effects);

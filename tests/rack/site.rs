@@ -4,6 +4,7 @@ use crate::hosts::dns::DnsHost;
 use crate::hosts::load_manager::{LmOut, LoadManagerHost};
 use crate::hosts::location::{LocationHost, StreamEvent};
 use crate::hosts::node::{NodeHost, Out};
+use crate::hosts::timed::Timed;
 use crate::network::Datagram;
 use crate::prepared::{self, Prepared};
 use cc_node::effect::Cdr;
@@ -34,9 +35,9 @@ pub enum SiteOut {
 pub struct Site {
     pub rack: Arc<Rack>,
     pub keys: Arc<Keys>,
-    pub lm: LoadManagerHost,
-    pub nodes: Vec<NodeHost>,
-    pub location: LocationHost,
+    pub lm: Timed<LoadManagerHost>,
+    pub nodes: Vec<Timed<NodeHost>>,
+    pub location: Timed<LocationHost>,
     /// The name server that its nodes ask.
     pub dns: DnsHost,
 }
@@ -45,14 +46,14 @@ impl Site {
     /// Nothing runs yet.
     pub fn new(rack: Arc<Rack>, keys: Arc<Keys>) -> Site {
         let placer = placer(&keys);
-        let nodes: Vec<NodeHost> = rack
+        let nodes: Vec<Timed<NodeHost>> = rack
             .cc_nodes
             .iter()
-            .map(|c| NodeHost::new(rack.clone(), keys.clone(), placer.clone(), c.clone()))
+            .map(|c| Timed::new(NodeHost::new(rack.clone(), keys.clone(), placer.clone(), c.clone())))
             .collect();
-        let ids = nodes.iter().map(NodeHost::id).collect();
-        let lm = LoadManagerHost::new(rack.clone(), keys.clone(), placer);
-        let location = LocationHost::new((*keys).clone(), ids, HistoryId(42));
+        let ids = nodes.iter().map(|node| node.id()).collect();
+        let lm = Timed::new(LoadManagerHost::new(rack.clone(), keys.clone(), placer));
+        let location = Timed::new(LocationHost::new((*keys).clone(), ids, HistoryId(42)));
         Site { rack, keys, lm, nodes, location, dns: DnsHost::new() }
     }
 
@@ -62,7 +63,8 @@ impl Site {
         site.start_location(now, wall);
         site.lm.start_steady(prepared.table.clone());
         for node in &mut site.nodes {
-            node.start_steady(now, prepared::boot(node.id()), prepared.table.placement().clone());
+            let boot = prepared::boot(node.id());
+            node.start_steady(now, boot, prepared.table.placement().clone());
         }
         site
     }
@@ -89,7 +91,7 @@ impl Site {
     }
 
     pub fn next_due(&self) -> Option<Time> {
-        let nodes = self.nodes.iter().filter_map(NodeHost::next_due);
+        let nodes = self.nodes.iter().filter_map(Timed::next_due);
         let others = [self.lm.next_due(), self.location.next_due(), self.dns.next_due()];
         nodes.chain(others.into_iter().flatten()).min()
     }

@@ -19,7 +19,7 @@ pub use placer::Placer;
 use crate::ids::{BootId, Epoch, NodeId, Slot};
 use siphasher::sip::SipHasher24;
 use std::hash::Hasher;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 pub const SLOTS: usize = 65_536;
 /// In place of a member's index: nobody.
@@ -60,7 +60,8 @@ impl Placement {
 
     /// Nobody, under epoch 0: what everybody stands under before the first beacon.
     pub fn empty() -> Placement {
-        Placement::compute(&[0; 16], Epoch(0), Inputs::default())
+        static EMPTY: LazyLock<Placement> = LazyLock::new(|| Placement::compute(&[0; 16], Epoch(0), Inputs::default()));
+        EMPTY.clone()
     }
 
     pub fn epoch(&self) -> Epoch {

@@ -74,14 +74,14 @@ impl Recent {
     pub fn learn(&mut self, now: Time, placer: &Placer, current: &Inputs, formers: &[Former]) -> bool {
         let mut changed = false;
         for former in formers.iter().take(MOST) {
+            // Most are: each beacon names them all again.
+            if self.entries.iter().any(|e| e.placement.epoch() == former.epoch) {
+                continue;
+            }
             let inputs = then(current, &former.differ);
             let went = stood(&inputs);
-            let known = |e: &Entry| match e.placement.epoch().cmp(&former.epoch) {
-                std::cmp::Ordering::Equal => true,
-                // The same ways, and superseded later.
-                std::cmp::Ordering::Greater => stood(e.placement.inputs()) == went,
-                std::cmp::Ordering::Less => false,
-            };
+            // The same ways, and superseded later.
+            let known = |e: &Entry| e.placement.epoch() > former.epoch && stood(e.placement.inputs()) == went;
             if self.entries.iter().any(known) {
                 continue;
             }

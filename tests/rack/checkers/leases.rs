@@ -1,11 +1,12 @@
 //! No node sends towards the outside without a lease: 300 ms from the sending of its newest heartbeat of which it has heard
 //! the echo. Looks at nothing but what goes over the planes, and holds in every simulation in which heartbeats beat.
 
+use crate::hosts::node::NodeHost;
 use crate::network::Datagram;
 use crate::site::Site;
 use common::ids::{BootId, NodeId};
 use common::time::{Duration, Time};
-use common::wire::frame::{self, Message};
+use common::wire::beacon::Beacon;
 use common::wire::heartbeat;
 use std::collections::BTreeMap;
 
@@ -44,12 +45,8 @@ impl Leases {
         self.until.get(&(node, boot)).is_some_and(|until| now < *until)
     }
 
-    /// A datagram reaches a host of this rack.
-    pub fn heard(&mut self, site: &Site, datagram: &Datagram) {
-        let Some(node) = site.nodes.iter().find(|node| node.owns(datagram.to) && node.is_control(datagram.to)) else {
-            return;
-        };
-        let Ok(Message::Beacon(beacon)) = frame::decode(&datagram.bytes, &site.keys.plane) else { return };
+    /// A beacon reaches a node.
+    pub fn heard(&mut self, node: &NodeHost, beacon: &Beacon) {
         let echoes = beacon.echoes.iter().filter(|echo| echo.node == node.id() && Some(echo.boot) == node.boot());
         for echo in echoes {
             let Some(at) = self.beats.get(&(echo.node, echo.boot, echo.sequence)) else { continue };

@@ -1,6 +1,7 @@
 //! One promise a file. A checker reads what the wire carried and what the phones reported, never our own logs.
 
 pub mod accounting;
+mod beacons;
 pub mod causes;
 mod down;
 pub mod holders;

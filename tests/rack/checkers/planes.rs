@@ -7,6 +7,7 @@
 //! - no slot is without an owner for more than 450 ms while the load manager judges (`owners`).
 //! - no message is passed to a node that has seen it.
 
+use super::beacons::Beacons;
 use super::down::Down;
 use super::holders::Holders;
 use super::leases::Leases;
@@ -16,7 +17,7 @@ use crate::site::Site;
 use common::ids::{BootId, NodeId};
 use common::sip::call_id;
 use common::time::Time;
-use common::wire::frame::{self, Message};
+use common::wire::beacon::Beacon;
 use common::wire::proxy::ProxyHeader;
 use std::collections::BTreeMap;
 
@@ -27,6 +28,7 @@ pub struct Planes {
     holders: Holders,
     owners: Owners,
     live: Live,
+    beacons: Beacons,
     violation: Option<Violation>,
 }
 
@@ -46,8 +48,7 @@ pub struct Live {
 }
 
 impl Live {
-    fn beacon(&mut self, now: Time, bytes: &[u8], site: &Site) {
-        let Ok(Message::Beacon(beacon)) = frame::decode(bytes, &site.keys.plane) else { return };
+    fn beacon(&mut self, now: Time, beacon: &Beacon) {
         if beacon.learning || beacon.epoch.0 <= self.epoch {
             return;
         }
@@ -65,8 +66,10 @@ impl Live {
 impl Planes {
     /// A datagram leaves a host.
     pub fn sent(&mut self, site: &Site, now: Time, datagram: &Datagram) {
-        if site.lm.is_control(datagram.from) {
-            self.live.beacon(now, &datagram.bytes, site);
+        if site.lm.is_control(datagram.from)
+            && let Some(beacon) = self.beacons.read(site, datagram)
+        {
+            self.live.beacon(now, &beacon);
         }
         let header = inside(site, datagram);
         let mut found = self.leases.sent(site, now, datagram);
@@ -81,7 +84,10 @@ impl Planes {
 
     /// A datagram reaches a host.
     pub fn heard(&mut self, site: &Site, datagram: &Datagram) {
-        self.leases.heard(site, datagram);
+        let node = site.nodes.iter().find(|node| node.owns(datagram.to) && node.is_control(datagram.to));
+        if let (Some(node), Some(beacon)) = (node, node.and_then(|_| self.beacons.read(site, datagram))) {
+            self.leases.heard(node, &beacon);
+        }
     }
 
     /// The load manager has let this datagram of a node out.

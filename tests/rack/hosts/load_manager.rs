@@ -3,6 +3,7 @@
 
 mod judged;
 
+use crate::hosts::timed::Due;
 use crate::network::Datagram;
 use crate::plants::Plant;
 use bytes::Bytes;
@@ -72,6 +73,13 @@ struct Alive {
     table: Arc<Table>,
     /// The packet path starts with the first published table.
     reads: bool,
+}
+
+impl Due for LoadManagerHost {
+    fn due(&self) -> Option<Time> {
+        let due = self.alive.as_ref().filter(|_| !self.stopped)?.core.as_ref()?.next_due();
+        due.map(|due| due - self.ahead)
+    }
 }
 
 impl LoadManagerHost {
@@ -165,7 +173,7 @@ impl LoadManagerHost {
         self.stopped = false;
         let mut out = Vec::new();
         if self.plant == Some(Plant::JudgesAsleep) {
-            while let Some(due) = self.next_due().filter(|due| *due < now) {
+            while let Some(due) = self.due().filter(|due| *due < now) {
                 out.extend(self.tick(due));
             }
         }
@@ -202,11 +210,6 @@ impl LoadManagerHost {
 
     pub fn epoch(&self) -> Epoch {
         self.alive.as_ref().map_or(Epoch(0), |a| a.table.epoch())
-    }
-
-    pub fn next_due(&self) -> Option<Time> {
-        let due = self.alive.as_ref().filter(|_| !self.stopped)?.core.as_ref()?.next_due();
-        due.map(|due| due - self.ahead)
     }
 
     pub fn tick(&mut self, now: Time) -> Vec<LmOut> {
@@ -297,8 +300,8 @@ impl LoadManagerHost {
                     alive.table = table;
                 }
                 Effect::Send { plane, to, bytes } => {
-                    if let (Some(_), Ok(Message::Beacon(beacon))) =
-                        (self.plant, frame::decode(&bytes, &self.keys.plane))
+                    if self.plant.is_some()
+                        && let Ok(Message::Beacon(beacon)) = frame::decode(&bytes, &self.keys.plane)
                     {
                         self.nonce = beacon.nonce;
                     }

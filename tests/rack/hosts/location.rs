@@ -1,5 +1,6 @@
 //! A simulated location server: the real core on a simulated disk, with a stream to each node.
 
+use crate::hosts::timed::Due;
 use crate::network::Pipe;
 use common::ids::{HistoryId, NodeId};
 use common::keys::Keys;
@@ -42,6 +43,15 @@ pub enum StreamEvent {
     Frame(FromServer),
     /// The connection is gone.
     Broken,
+}
+
+impl Due for LocationHost {
+    fn due(&self) -> Option<Time> {
+        let server = self.server.as_ref().and_then(Server::next_due);
+        let streams =
+            self.streams.values().flat_map(|s| [s.to_server.next_arrival(), s.to_node.next_arrival()]).flatten();
+        server.into_iter().chain(self.syncing).chain(streams).min()
+    }
 }
 
 impl LocationHost {
@@ -157,13 +167,6 @@ impl LocationHost {
             }
         }
         events
-    }
-
-    pub fn next_due(&self) -> Option<Time> {
-        let server = self.server.as_ref().and_then(Server::next_due);
-        let streams =
-            self.streams.values().flat_map(|s| [s.to_server.next_arrival(), s.to_node.next_arrival()]).flatten();
-        server.into_iter().chain(self.syncing).chain(streams).min()
     }
 
     fn handle(&mut self, now: Time, wall: WallMillis, input: Input) {

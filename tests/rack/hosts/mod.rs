@@ -7,3 +7,4 @@ pub mod location;
 pub mod node;
 pub mod phone;
 pub mod relay;
+pub mod timed;

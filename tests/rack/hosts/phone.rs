@@ -1,5 +1,6 @@
 //! A simulated phone: the built-in phone's core, perhaps behind a masquerading router.
 
+use crate::hosts::timed::Due;
 use crate::nat::Nat;
 use common::time::Time;
 use siprack::phone::{Effect, Event, Phone};
@@ -10,6 +11,12 @@ pub struct PhoneHost {
     pub nat: Option<Nat>,
     /// Everything it reported, with the time.
     pub events: Vec<(Time, Event)>,
+}
+
+impl Due for PhoneHost {
+    fn due(&self) -> Option<Time> {
+        self.phone.next_due()
+    }
 }
 
 impl PhoneHost {

@@ -6,6 +6,7 @@ mod watched;
 mod ways;
 
 use crate::hosts::location::{LocationHost, StreamEvent};
+use crate::hosts::timed::Due;
 use crate::network::Datagram;
 use crate::plants::Plant;
 use bytes::Bytes;
@@ -156,6 +157,17 @@ impl Alive {
         let beat = membership.heart.beat(now, &[membership.ticks], &facts);
         membership.planted.beat(&beat);
         Some(beat)
+    }
+}
+
+impl Due for NodeHost {
+    fn due(&self) -> Option<Time> {
+        let alive = self.alive.as_ref().filter(|_| self.held.is_none())?;
+        let client = alive.client.next_due();
+        let heart = alive.membership.as_ref().map(|m| m.heart.next_due());
+        let timers = alive.node.next_due().filter(|_| !alive.shut && self.stuck.is_none());
+        let planted = alive.membership.as_ref().and_then(|m| m.planted.next_due());
+        [heart, timers, planted, client, alive.reconnect_at].into_iter().flatten().min()
     }
 }
 
@@ -394,15 +406,6 @@ impl NodeHost {
     /// Datagrams that came while it might not serve, and messages that it might not send.
     pub fn refused(&self) -> u64 {
         self.alive.as_ref().map_or(0, |alive| alive.refused)
-    }
-
-    pub fn next_due(&self) -> Option<Time> {
-        let alive = self.alive.as_ref().filter(|_| self.held.is_none())?;
-        let client = alive.client.next_due();
-        let heart = alive.membership.as_ref().map(|m| m.heart.next_due());
-        let timers = alive.node.next_due().filter(|_| !alive.shut && self.stuck.is_none());
-        let planted = alive.membership.as_ref().and_then(|m| m.planted.next_due());
-        [heart, timers, planted, client, alive.reconnect_at].into_iter().flatten().min()
     }
 
     /// A datagram came in on the plane.

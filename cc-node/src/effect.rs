@@ -80,4 +80,8 @@ pub trait View {
     fn least_admitted(&self) -> u16 {
         u16::MAX
     }
+    /// The largest, likewise, that the load manager may take for ours now: it gives us new calls up to this.
+    fn most_admitted(&self) -> u16 {
+        u16::MAX
+    }
 }

@@ -8,13 +8,13 @@
 //! ([`Heart::lease`], see [`crate::ownership::lease`]).
 
 use crate::ownership::lease::Grants;
-use common::ids::{BootId, Epoch, HistoryId, Level, NodeId, Plane};
+use common::ids::{BootId, Epoch, HistoryId, Level, NodeId, Plane, PlaneSet};
 use common::time::Time;
 use common::wire::beacon::Beacon;
 use common::wire::heartbeat::{Heartbeat, NodeState, V2};
 use std::time::Duration;
 
-/// A plane on which the load manager was not heard for so long is left, if it is heard on the other.
+/// A plane on which the load manager was not heard for so long is none on which we hear it.
 const PLANE_SILENT: Duration = Duration::from_millis(150);
 
 /// What of a node never changes while it lives.
@@ -28,6 +28,8 @@ pub struct HeartSetup {
     pub class: u8,
     pub domain: u16,
     pub period: Duration,
+    /// It sends to the outside itself (`egress: direct`): then nobody drops what it should not have sent.
+    pub direct: bool,
 }
 
 /// What the rest of the node says of itself when a heartbeat is due.
@@ -68,6 +70,8 @@ pub struct Heart {
     /// When a beacon came in over each plane.
     heard: [Time; 2],
     lm_plane: Plane,
+    /// On which the load manager has heard us lately.
+    lm_hears: PlaneSet,
     lm_clock: LmClock,
 }
 
@@ -101,6 +105,7 @@ impl Heart {
             grants,
             heard: [now; 2],
             lm_plane: Plane::A,
+            lm_hears: PlaneSet::BOTH,
             lm_clock: LmClock::default(),
         }
     }
@@ -140,6 +145,7 @@ impl Heart {
             location_sum: facts.location_sum,
             backups: facts.backups.clone(),
             strays: facts.strays,
+            hears: PlaneSet::of(Plane::ALL.into_iter().filter(|plane| self.hears(now, *plane))),
         };
         Heartbeat { node: setup.node, sip_port: setup.sip_port, state: state(facts), v2: Some(v2) }
     }
@@ -157,23 +163,33 @@ impl Heart {
         }
         (self.lm_boot, self.beacon_nonce) = (beacon.lm_boot, beacon.nonce);
         let us = (self.setup.node, self.setup.boot);
-        let held = beacon.learning || beacon.inputs.live().any(|live| live == us);
-        let least = if held { Epoch(0) } else { beacon.epoch };
+        let least = match beacon.learning {
+            // It does not know whom it has removed. What goes through it waits there until it does.
+            true if self.setup.direct => Epoch(u64::MAX),
+            true => Epoch(0),
+            false if beacon.inputs.live().any(|live| live == us) => Epoch(0),
+            false => beacon.epoch,
+        };
         if let Some(echo) = beacon.echoes.iter().find(|echo| (echo.node, echo.boot) == us) {
             self.grants.echoed(echo.sequence, least);
+            self.lm_hears = echo.planes;
         }
         true
     }
 
-    /// The plane on which the load manager is reached: another one once it was silent there for three periods, and was not
-    /// on the other.
+    /// The plane on which the load manager is reached: above all one on which it hears us, for a plane may fail in one
+    /// direction; then one on which we hear it, for what it hears is old news by then. None is left for its equal.
     pub fn lm_plane(&mut self, now: Time) -> Plane {
-        let other = if self.lm_plane == Plane::A { Plane::B } else { Plane::A };
-        let silent = |plane: Plane| now.since(self.heard[plane as usize]) > PLANE_SILENT;
-        if silent(self.lm_plane) && !silent(other) {
+        let worth = |plane: Plane| (self.lm_hears.has(plane), self.hears(now, plane));
+        let other = self.lm_plane.other();
+        if worth(other) > worth(self.lm_plane) {
             self.lm_plane = other;
         }
         self.lm_plane
+    }
+
+    fn hears(&self, now: Time, plane: Plane) -> bool {
+        now.since(self.heard[plane as usize]) <= PLANE_SILENT
     }
 
     pub fn lm_clock(&self) -> LmClock {
@@ -219,6 +235,7 @@ mod tests {
             class: 1,
             domain: 2,
             period: Duration::from_millis(50),
+            direct: false,
         };
         Heart::new(setup, Time(0))
     }
@@ -266,7 +283,7 @@ mod tests {
         h.beat(ms(50), &[0, 0], &under(0));
         h.beat(ms(100), &[1, 1], &under(1));
         h.beat(ms(150), &[2, 2], &under(1));
-        let echo = |boot, sequence| Echo { node: NodeId(2), boot: BootId(boot), sequence };
+        let echo = |boot, sequence| Echo { node: NodeId(2), boot: BootId(boot), sequence, planes: PlaneSet::BOTH };
         let told = |lm, echo| Beacon { echoes: vec![Echo { node: NodeId(1), ..echo }, echo], ..beacon(lm, 1) };
         h.beacon(ms(0), Plane::A, &told(4, echo(6, 3)));
         assert_eq!(h.lease(), Time(0), "the echo of a former incarnation");
@@ -302,6 +319,38 @@ mod tests {
         assert_eq!(h.lm_plane(ms(900)), Plane::B, "neither is heard: no reason to change");
         h.beacon(ms(950), Plane::A, &beacon(3, 5));
         assert_eq!(h.lm_plane(ms(950)), Plane::A);
+    }
+
+    #[test]
+    fn a_plane_on_which_we_are_not_heard_is_left_though_we_hear_on_it() {
+        let mut h = heart();
+        let heard_on = |nonce, planes: &[Plane]| {
+            let planes = PlaneSet::of(planes.iter().copied());
+            let echo = Echo { node: NodeId(2), boot: BootId(7), sequence: nonce, planes };
+            Beacon { echoes: vec![echo], ..beacon(3, nonce) }
+        };
+        for plane in Plane::ALL {
+            h.beacon(ms(50), plane, &heard_on(1, &[Plane::B]));
+        }
+        assert_eq!(h.beat(ms(50), &[], &Facts::default()).v2.unwrap().hears, PlaneSet::BOTH);
+        assert_eq!(h.lm_plane(ms(50)), Plane::B);
+        h.beacon(ms(220), Plane::A, &heard_on(2, &[Plane::B]));
+        assert_eq!(h.lm_plane(ms(220)), Plane::B, "heard there, though we hear nothing on it any more");
+        assert_eq!(h.beat(ms(220), &[], &Facts::default()).v2.unwrap().hears, PlaneSet::of([Plane::A]));
+        h.beacon(ms(250), Plane::A, &heard_on(3, &Plane::ALL));
+        assert_eq!(h.lm_plane(ms(250)), Plane::A);
+    }
+
+    #[test]
+    fn who_sends_to_the_outside_itself_gets_no_lease_from_one_that_learns() {
+        for (direct, lease) in [(false, ms(350)), (true, Time(0))] {
+            let mut h = heart();
+            h.setup.direct = direct;
+            h.beat(ms(50), &[0, 0], &Facts { epoch: Epoch(9), ..Facts::default() });
+            let echo = Echo { node: NodeId(2), boot: BootId(7), sequence: 1, planes: PlaneSet::BOTH };
+            h.beacon(ms(60), Plane::A, &Beacon { echoes: vec![echo], learning: true, ..beacon(4, 1) });
+            assert_eq!(h.lease(), lease);
+        }
     }
 
     #[test]

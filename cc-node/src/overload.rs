@@ -1,6 +1,7 @@
 //! How much of the new calls a node takes: the admit fraction that its heartbeats carry. Measured by how far its workers
 //! are behind: for how long one has not seen its sockets empty. The fraction falls and rises in small steps, for each step
-//! sends repeats of a few calls another way than their first. Pure; the heartbeat's thread owns it.
+//! sends repeats of a few calls another way than their first. Beside it, what the load manager may think that it takes. Pure;
+//! the heartbeat's thread owns both.
 
 use common::time::{Duration, Time};
 use std::collections::VecDeque;
@@ -18,6 +19,8 @@ const CALM: Duration = Duration::from_millis(5);
 const STEP: Duration = Duration::from_millis(40);
 /// An INVITE may be repeated for so long.
 const LATELY: Duration = Duration::from_secs(32);
+/// What is under way by a table that has just been replaced.
+const UNDER_WAY: Duration = Duration::from_millis(150);
 
 #[derive(Debug)]
 pub struct Overload {
@@ -63,6 +66,44 @@ impl Overload {
     }
 }
 
+/// The highest share of new calls that the load manager may take for ours: what it sends beyond that, it sends because all
+/// nodes refuse it by now and it may be a repeat.
+#[derive(Debug)]
+pub struct Announced {
+    /// A heartbeat that is older than this has been followed by one that was heard, or we are removed.
+    believed: Duration,
+    /// What heartbeats have said, each smaller than all before it: the first is the highest.
+    said: VecDeque<(Time, u16)>,
+}
+
+impl Announced {
+    /// `down_after`: for so long a node that is not heard is live for the load manager.
+    pub fn new(down_after: Duration) -> Announced {
+        Announced { believed: down_after + UNDER_WAY, said: VecDeque::new() }
+    }
+
+    /// A heartbeat is about to say this.
+    pub fn say(&mut self, now: Time, admit: u16) {
+        while self.said.back().is_some_and(|(_, said)| *said <= admit) {
+            self.said.pop_back();
+        }
+        self.said.push_back((now, admit));
+        while self.said.front().is_some_and(|(at, _)| now.since(*at) > self.believed) {
+            self.said.pop_front();
+        }
+    }
+
+    /// The load manager learns: it has just started, and takes us for a node that admits all until it hears otherwise, or it
+    /// has slept, and its packet path goes by an old table.
+    pub fn unknown(&mut self, now: Time) {
+        self.say(now, ALL);
+    }
+
+    pub fn most(&self) -> u16 {
+        self.said.front().map_or(ALL, |(_, said)| *said)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,6 +131,36 @@ mod tests {
         after(&mut o, now, 32 * 20, 0);
         assert_eq!(o.least(), ALL);
         assert!(o.lately.len() < 700);
+    }
+
+    #[test]
+    fn a_smaller_share_is_not_known_at_once_and_a_larger_one_may_be() {
+        let ms = |ms: u64| Time(ms * 1000);
+        let mut a = Announced::new(Duration::from_millis(350));
+        assert_eq!(a.most(), ALL);
+        a.say(ms(0), 50_000);
+        a.say(ms(50), 40_000);
+        (2..=10).for_each(|n| a.say(ms(50 * n), 30_000));
+        assert_eq!(a.most(), 50_000);
+        a.say(ms(550), 30_000);
+        assert_eq!(a.most(), 40_000);
+        a.say(ms(600), 45_000);
+        assert_eq!((a.most(), a.said.len()), (45_000, 1));
+        a.say(ms(2_000), 30_000);
+        assert_eq!(a.most(), 30_000, "even if nothing was said for long");
+    }
+
+    #[test]
+    fn a_load_manager_that_learns_knows_nothing() {
+        let ms = |ms: u64| Time(ms * 1000);
+        let mut a = Announced::new(Duration::from_millis(350));
+        (1..=20).for_each(|n| a.say(ms(50 * n), 30_000));
+        assert_eq!(a.most(), 30_000);
+        a.unknown(ms(1010));
+        a.say(ms(1050), 30_000);
+        assert_eq!(a.most(), ALL);
+        (22..=31).for_each(|n| a.say(ms(50 * n), 30_000));
+        assert_eq!(a.most(), 30_000);
     }
 
     #[test]

@@ -80,7 +80,8 @@ pub enum Rejection {
     NotFound,
     /// 481 to a CANCEL.
     NoTransaction,
-    /// 503: transactions or calls at their limit.
+    /// 503: transactions or calls at their limit; all nodes drain; every node refuses a share of the new calls, in which this
+    /// one is.
     Full,
     /// 503: one source has too many transactions open.
     SourceLimit,

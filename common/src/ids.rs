@@ -59,6 +59,31 @@ pub enum Plane {
     B = 1,
 }
 
+impl Plane {
+    pub const ALL: [Plane; 2] = [Plane::A, Plane::B];
+
+    pub fn other(self) -> Plane {
+        if self == Plane::A { Plane::B } else { Plane::A }
+    }
+}
+
+/// Some of the planes: bit 0 is A, bit 1 is B.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PlaneSet(pub u8);
+
+impl PlaneSet {
+    pub const BOTH: PlaneSet = PlaneSet(0b11);
+
+    pub fn of(planes: impl IntoIterator<Item = Plane>) -> PlaneSet {
+        PlaneSet(planes.into_iter().fold(0, |set, plane| set | 1 << plane as u8))
+    }
+
+    pub fn has(self, plane: Plane) -> bool {
+        self.0 & (1 << plane as u8) != 0
+    }
+}
+
 /// How a message travelled on the outside. The numbers are those of the PROXY header's transport TLV.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]

@@ -6,7 +6,7 @@
 //! on the wire have changed.
 #![allow(clippy::unwrap_used)]
 
-use common::ids::{BootId, Epoch, HistoryId, Level, ListenerId, NodeId, Plane, Transport};
+use common::ids::{BootId, Epoch, HistoryId, Level, ListenerId, NodeId, Plane, PlaneSet, Transport};
 use common::keys::{Generations, KeyRing, Keys, RackKey, Span};
 use common::location::command::RequestedContact;
 use common::location::{
@@ -94,6 +94,7 @@ fn a_heartbeat() -> Heartbeat {
         location_sum: 1 << 100,
         backups: vec![NodeId(2), NodeId(770)],
         strays: 4,
+        hears: PlaneSet::of([Plane::B]),
     };
     Heartbeat { node: NodeId(513), sip_port: 15_200, state: NodeState::Started, v2: Some(v2) }
 }
@@ -130,7 +131,7 @@ fn a_beacon() -> Message {
         formers: vec![a_former()],
         holders: vec![NodeId(513)],
         digest: 0x0123_4567_89ab_cdef,
-        echoes: vec![Echo { node: NodeId(1), boot: BootId(300), sequence: 128 }],
+        echoes: vec![Echo { node: NodeId(1), boot: BootId(300), sequence: 128, planes: PlaneSet::of([Plane::B]) }],
         learning: false,
     })
 }
@@ -351,9 +352,9 @@ mod golden {
 
     #[test]
     fn heartbeats() {
-        let golden = "deadface000002013b60000000000002007402010000000000000007000000000000000b000000000001e24000000000\
+        let golden = "deadface000002013b60000000000002007502010000000000000007000000000000000b000000000001e24000000000\
              000000630000000000000005000000000000002a020064ffff01000301000000000000000800000000000003e8000000\
-             10000000000000000000000000020002030200000004259a5c3f628a5412ca6cb379c51954f4";
+             10000000000000000000000000020002030200000004021ae00c965b83bbd6501d8da6f94badac";
         assert_eq!(hex(&heartbeat::encode(&a_heartbeat(), &ring())), golden);
         assert_eq!(heartbeat::decode(&octets(golden), &ring(), false), Ok(a_heartbeat()));
     }
@@ -363,8 +364,8 @@ mod golden {
         let golden = "cefaadde01020000603b000002000000007002010000000000000007000000000000000b000000000001e24000000000\
              000000630000000000000005000000000000002a020064ffff01000301000000000000000800000000000003e8000000\
              100000000000000000000000000200020302d0c9870ef977be3c257dc03fa6c12dbe";
-        // It is of a sender that does not know `strays` yet, too.
-        let older = a_heartbeat().v2.map(|v2| V2 { strays: 0, ..v2 });
+        // It is of a sender that does not know `strays` and `hears` yet, too.
+        let older = a_heartbeat().v2.map(|v2| V2 { strays: 0, hears: PlaneSet::BOTH, ..v2 });
         assert_eq!(heartbeat::decode(&octets(golden), &ring(), false), Ok(Heartbeat { v2: older, ..a_heartbeat() }));
     }
 
@@ -374,16 +375,16 @@ mod golden {
             (
                 a_beacon(),
                 Plane::A,
-                "53525031010301000000003f034d580500020164010101ac02000206078104e807020300000002090304ff0001038201\
-             0181040109c80101018104ef9bafcdf8acd191010101ac028001001a1aef0ffd4c62b270520445f3f4c3ea",
+                "535250310104010000000040034d580500020164010101ac02000206078104e807020300000002090304ff0001038201\
+             0181040109c80101018104ef9bafcdf8acd191010101ac02800102006f87a78a222f0f90a6f3a2086c959237",
             ),
             (
                 a_report(),
                 Plane::B,
-                "5352503102030101000000348104094d0400020164010101ac02000206078104e807020300000002090304ff00010382\
-             010181040109c8010101010101010405fbbb979c52add4ceca6a9e5b0927f860",
+                "5352503102040101000000348104094d0400020164010101ac02000206078104e807020300000002090304ff00010382\
+             010181040109c8010101010101010405893f4d69344affc8a5ea6433590bf197",
             ),
-            (a_stopped(), Plane::A, "535250310303010000000003810409c4ec16ab674a76158dc69bc9bb166035"),
+            (a_stopped(), Plane::A, "5352503103040100000000038104095798895f8993f5d252d543d6ccaf2e71"),
         ];
         for (message, plane, golden) in cases {
             assert_eq!(hex(&frame::encode(&message, &ring(), plane)), golden);
@@ -583,6 +584,7 @@ mod heartbeats {
             location_sum,
             backups: backups.into_iter().map(NodeId).collect(),
             strays: words[5] as u32,
+            hears: PlaneSet(words[4] as u8),
         })
     }
 
@@ -650,20 +652,20 @@ mod frames {
 
     #[test]
     fn what_is_wrong_is_said() {
-        assert_eq!(frame::decode(&framed(4, 3, b"xx"), &ring()), Err(FrameError::Unknown { kind: 4, version: 3 }));
+        assert_eq!(frame::decode(&framed(4, 4, b"xx"), &ring()), Err(FrameError::Unknown { kind: 4, version: 4 }));
         assert_eq!(frame::decode(&framed(1, 2, b"xx"), &ring()), Err(FrameError::Unknown { kind: 1, version: 2 }));
-        assert_eq!(frame::decode(&framed(1, 3, b"\x80"), &ring()), Err(FrameError::Body(1)));
-        let mut old_key = framed(3, 3, &[1, 1]);
+        assert_eq!(frame::decode(&framed(1, 4, b"\x80"), &ring()), Err(FrameError::Body(1)));
+        let mut old_key = framed(3, 4, &[1, 1]);
         old_key[6] = 0;
         assert_eq!(frame::decode(&old_key, &ring()), Err(FrameError::UnknownKey(0)));
-        let longer = [framed(3, 3, &[1, 1]), vec![0]].concat();
+        let longer = [framed(3, 4, &[1, 1]), vec![0]].concat();
         assert_eq!(frame::decode(&longer, &ring()), Err(FrameError::Length { said: 2, there: 3 }));
     }
 
     #[test]
     fn fields_of_later_versions_in_front_of_the_mac_are_left_alone() {
         // Node 513 in postcard's variable length, boot id 9, and what a later version adds.
-        let later = framed(3, 3, b"\x81\x04\x09later");
+        let later = framed(3, 4, b"\x81\x04\x09later");
         assert_eq!(frame::decode(&later, &ring()), Ok(a_stopped()));
     }
 
@@ -680,7 +682,12 @@ mod frames {
         };
         let stood =
             |n: u16| Stood { node: NodeId(65_000 + n), live: Some(BootId(u64::MAX)), weight: 1000, draining: true };
-        let echo = |n: u16| Echo { node: NodeId(65_000 + n), boot: BootId(u64::MAX), sequence: u64::MAX };
+        let echo = |n: u16| Echo {
+            node: NodeId(65_000 + n),
+            boot: BootId(u64::MAX),
+            sequence: u64::MAX,
+            planes: PlaneSet::BOTH,
+        };
         let beacon = Message::Beacon(Beacon {
             lm_boot: BootId(u64::MAX),
             nonce: u64::MAX,
@@ -731,7 +738,7 @@ mod frames {
         fn what_was_written_is_read(members in members(), formers in formers(), words: [u64; 4], echoes in vec(any::<(u16, u64, u64)>(), 0..12), learning: bool, b: bool) {
             let plane = if b { Plane::B } else { Plane::A };
             let members_named = members.iter().map(|m| m.node).collect();
-            let echo = |(node, boot, sequence)| Echo { node: NodeId(node), boot: BootId(boot), sequence };
+            let echo = |(node, boot, sequence)| Echo { node: NodeId(node), boot: BootId(boot), sequence, planes: PlaneSet(sequence as u8) };
             let inputs = Inputs { policy: Policy::Rendezvous, members, ..Inputs::default() };
             let report = Report { node: NodeId(words[0] as u16), boot: BootId(words[1]), nonce: words[3], epoch: Epoch(words[2]), inputs: inputs.clone(), formers: formers.clone(), keys: None };
             let beacon = Beacon {
@@ -754,7 +761,7 @@ mod frames {
         #[test]
         fn octets_from_the_network_never_panic(bytes in vec(any::<u8>(), 0..300), kind in 0u8..5) {
             let _ = frame::decode(&bytes, &ring());
-            let _ = frame::decode(&framed(kind, 3, &bytes), &ring());
+            let _ = frame::decode(&framed(kind, 4, &bytes), &ring());
         }
     }
 }

@@ -69,7 +69,7 @@ pub fn explain(gate: &Gate, table: &Table, formers: &[(Arc<Placement>, Duration)
         // The owner answers, and refuses.
         Taker::Node(_) if placement.inputs().all_drain() => None,
         Taker::Node(node) => Some(node.node),
-        Taker::Full(_) | Taker::Nobody => None,
+        Taker::Repeat(_) | Taker::Full(_) | Taker::Nobody => None,
     };
     Explanation {
         call_id: call_id.to_string(),
@@ -122,6 +122,11 @@ fn reason(table: &Table, slot: Slot, taker: Taker<'_>) -> String {
     };
     match taker {
         Taker::Nobody => "no node is started".into(),
+        Taker::Repeat(_) => {
+            "every started node takes only a part of the new calls, and refuses this one by now: 503, unless it repeats one \
+             that was admitted in the last 32 s"
+                .into()
+        }
         Taker::Full(_) => "every started node takes only a part of the new calls, and refuses this one: 503".into(),
         Taker::Node(_) if table.placement().inputs().all_drain() => {
             "all nodes are draining, so new calls are refused with 503".into()
@@ -183,6 +188,7 @@ mod tests {
             boot: Some(BootId(70)),
             standing: *standing,
             admit: *admit,
+            admitted: *admit,
             floor: Epoch(4),
             plane: Plane::A,
             workers: vec![SocketAddr::from(([10, 0, 1, n as u8], 5070))],

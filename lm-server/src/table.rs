@@ -27,6 +27,8 @@ pub struct Reach {
     pub standing: Standing,
     /// The share of new calls that it takes, in 1/65,535.
     pub admit: u16,
+    /// The highest share that this incarnation has taken within the time in which an INVITE is repeated, likewise.
+    pub admitted: u16,
     /// What it sends under an older epoch is dropped: it was removed at this one and may not know.
     pub floor: Epoch,
     /// The plane that is used for it.
@@ -50,7 +52,10 @@ pub enum NotSender {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taker<'t> {
     Node(&'t Reach),
-    /// Every node that takes new calls refuses this one. What belongs to a call that was admitted before goes here.
+    /// Every node that takes new calls refuses this one now, but somebody may have admitted it a short while ago: a repeat
+    /// comes from here to who holds its call, and what is new is refused here.
+    Repeat(&'t Reach),
+    /// Every node has refused this one for as long as anything is repeated. What belongs to a call goes here.
     Full(&'t Reach),
     Nobody,
 }
@@ -84,6 +89,7 @@ impl Table {
                     boot: None,
                     standing: Standing::Out,
                     admit: 0,
+                    admitted: 0,
                     floor: Epoch(0),
                     plane: Plane::A,
                     workers: Vec::new(),
@@ -129,17 +135,24 @@ impl Table {
 
     /// Who takes what may open a call: the first node of the slot's list that is not draining and admits this call; where
     /// none does, any other that does. A pure function of the Call-ID while no admit fraction moves, so that a repeat goes
-    /// the same way.
+    /// the same way; and while they fall it is refused only if nobody can have admitted it.
     pub fn taker(&self, call: CallHash) -> Taker<'_> {
         let slot = call.slot();
         let Some(owner) = self.owner(slot) else { return Taker::Nobody };
-        let started =
-            || self.placement.takers(slot).map(|at| &self.nodes[at]).filter(|n| n.standing == Standing::Started);
-        match (started().find(|n| n.admits(call)), started().next()) {
-            (Some(takes), _) => Taker::Node(takes),
-            (None, Some(first)) => Taker::Full(first),
-            // All are draining.
-            (None, None) => Taker::Node(owner),
+        let all = || self.placement.takers(slot).map(|at| &self.nodes[at]);
+        let started = || all().filter(|n| n.standing == Standing::Started);
+        if let Some(takes) = started().find(|n| n.admits(call)) {
+            return Taker::Node(takes);
+        }
+        // All are draining.
+        let Some(first) = started().next() else { return Taker::Node(owner) };
+        if let Some(took) = started().find(|n| n.has_admitted(call)) {
+            return Taker::Repeat(took);
+        }
+        // Who began to drain is given nothing new, which this may be: the first asks it.
+        match all().any(|n| n.standing == Standing::Draining && n.has_admitted(call)) {
+            true => Taker::Repeat(first),
+            false => Taker::Full(first),
         }
     }
 
@@ -163,9 +176,12 @@ impl Table {
 }
 
 impl Reach {
-    /// By the second hash of the Call-ID.
     fn admits(&self, call: CallHash) -> bool {
-        self.admit == u16::MAX || call.admission() < self.admit
+        is_within(self.admit, call)
+    }
+
+    fn has_admitted(&self, call: CallHash) -> bool {
+        is_within(self.admitted, call)
     }
 
     /// The worker of this node that has the call. `None` only for a node without workers, which is never given anything.
@@ -173,6 +189,11 @@ impl Reach {
         let count = u16::try_from(self.workers.len()).unwrap_or(u16::MAX);
         self.workers.get(usize::from(call.worker(count.max(1)))).copied()
     }
+}
+
+/// By the second hash of the Call-ID; the whole admits all.
+fn is_within(share: u16, call: CallHash) -> bool {
+    share == u16::MAX || call.admission() < share
 }
 
 #[cfg(test)]
@@ -202,6 +223,7 @@ mod tests {
             boot: Some(BootId(70 + u64::from(n))),
             standing,
             admit: u16::MAX,
+            admitted: u16::MAX,
             floor: Epoch(4),
             plane: Plane::A,
             workers,
@@ -256,13 +278,17 @@ mod tests {
         assert_eq!(t.check_sender(NodeId(8), BootId(1), Epoch(9)), Err(NotSender::Unknown));
     }
 
-    /// Both started; each with its admit fraction.
+    /// Both started; each with its admit fraction, for long.
     fn busy(one: u16, two: u16) -> Table {
+        let started = |n, admit| Reach { admit, admitted: admit, ..reach(n, Standing::Started) };
+        two_of(started(1, one), started(2, two))
+    }
+
+    fn two_of(one: Reach, two: Reach) -> Table {
         let members = vec![member(1, true), member(2, true)];
         let placement =
             Placement::compute(&KEY, Epoch(9), Inputs { policy: Policy::Rendezvous, members, ..Inputs::default() });
-        let reaches = [(1, one), (2, two)].map(|(n, admit)| Reach { admit, ..reach(n, Standing::Started) });
-        Table::new(Arc::new(placement), reaches)
+        Table::new(Arc::new(placement), [one, two])
     }
 
     #[test]
@@ -278,6 +304,22 @@ mod tests {
         // The others stay where they are: with their owner.
         let stays = |call: &CallHash| matches!(t.taker(*call), Taker::Node(r) if t.owner(call.slot()) == Some(r));
         assert_eq!(calls().filter(stays).count() + refused, 65_536);
+    }
+
+    #[test]
+    fn what_somebody_may_have_admitted_is_refused_by_nobody() {
+        let half = u16::MAX / 2;
+        let beyond = || calls().filter(|call| call.admission() >= half);
+        let full = |admitted| Reach { admit: half, admitted, ..reach(1, Standing::Started) };
+        let other = Reach { node: NodeId(2), boot: Some(BootId(72)), ..full(half) };
+        let goes_to_one = |t: &Table, call| matches!(t.taker(call), Taker::Repeat(r) if r.node == NodeId(1));
+        let t = two_of(full(u16::MAX), other.clone());
+        assert!(beyond().all(|call| goes_to_one(&t, call)), "1 took all a short while ago");
+        let t = two_of(full(half), other.clone());
+        assert!(beyond().all(|call| matches!(t.taker(call), Taker::Full(_))), "nobody has");
+        // Who drains took all until it did.
+        let t = two_of(full(half), Reach { admitted: u16::MAX, standing: Standing::Draining, ..other });
+        assert!(beyond().all(|call| goes_to_one(&t, call)));
     }
 
     #[test]

@@ -61,6 +61,7 @@ fn table(gate: &Gate, standing: Standing) -> Table {
         node: NodeId(n),
         boot: Some(BootId(7)),
         admit: u16::MAX,
+        admitted: u16::MAX,
         standing: if n == 1 { standing } else { Standing::Started },
         floor: Epoch(0),
         plane: Plane::A,
@@ -68,6 +69,12 @@ fn table(gate: &Gate, standing: Standing) -> Table {
     };
     let inputs = Inputs { policy: Policy::Rendezvous, members: (1..=8).map(member).collect(), ..Inputs::default() };
     Table::new(Arc::new(Placement::compute(&gate.keys.placement, Epoch(3), inputs)), (1..=8).map(reach))
+}
+
+/// Every node of it refuses all new calls, and has admitted so much of them a short while ago.
+fn full(table: &Table, admitted: u16) -> Table {
+    let refuses = |reach: &Reach| Reach { admit: 0, admitted, ..reach.clone() };
+    Table::new(table.placement().clone(), table.nodes().iter().map(refuses).collect::<Vec<_>>())
 }
 
 fn messages(gate: &Gate) -> Vec<String> {
@@ -95,7 +102,8 @@ fn the_packet_path_allocates_nothing() {
     let mut scratch = Scratch::default();
     let phone: SocketAddr = "127.0.0.1:40000".parse().unwrap();
     let mut forwarded = 0;
-    for table in [table(&gate, Standing::Started), table(&gate, Standing::Draining), Table::empty()] {
+    let (started, draining) = (table(&gate, Standing::Started), table(&gate, Standing::Draining));
+    for table in [full(&started, 0), full(&started, u16::MAX), started, draining, Table::empty()] {
         for message in messages(&gate) {
             let used = allocations(|| {
                 let verdict = ingress(&gate, &table, Time(0), message.as_bytes(), phone, ListenerId(0), &mut scratch);
@@ -104,7 +112,7 @@ fn the_packet_path_allocates_nothing() {
             assert_eq!(used, 0, "ingress of {message}");
         }
     }
-    assert_eq!(forwarded, 8);
+    assert_eq!(forwarded, 15);
 
     let header = ProxyHeader {
         sender: NodeId(2),

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 use common::config::Rack;
-use common::ids::{BootId, Epoch, HistoryId, Level, ListenerId, NodeId, Plane};
+use common::ids::{BootId, Epoch, HistoryId, Level, ListenerId, NodeId, Plane, PlaneSet};
 use common::io::clock::Clock;
 use common::keys::{Keys, RackKey};
 use common::wire::control::Report;
@@ -180,6 +180,7 @@ fn heart(
             location_sum: 0,
             backups: vec![],
             strays: 0,
+            hears: PlaneSet::BOTH,
         };
         let beat = Heartbeat { node: NodeId(1), sip_port: 0, state: NodeState::Started, v2: Some(v2) };
         let _ = socket.send_to(&heartbeat::encode(&beat, &keys.plane), lm);

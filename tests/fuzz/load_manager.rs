@@ -5,7 +5,7 @@
 use super::choices::{Choices, at_length};
 use super::{fuzz, mangle, planes, seeds};
 use common::config::{Planes, Rack};
-use common::ids::{BootId, Epoch, HistoryId, Level, ListenerId, NodeId, Plane, Transport};
+use common::ids::{BootId, Epoch, HistoryId, Level, ListenerId, NodeId, Plane, PlaneSet, Transport};
 use common::keys::{Keys, RackKey};
 use common::sip::{Scan, scan};
 use common::time::{Duration, Time};
@@ -118,6 +118,7 @@ impl Stage {
             location_sum: 0,
             backups: vec![],
             strays: 0,
+            hears: PlaneSet::BOTH,
         };
         let state = if near { NodeState::Started } else { choices.pick(&NodeState::ALL) };
         let beat = Heartbeat { node: NodeId(1 + choices.below(4) as u16), sip_port: 5070, state, v2: Some(v2) };

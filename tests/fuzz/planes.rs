@@ -3,7 +3,7 @@
 
 use super::choices::{Choices, secret};
 use super::fuzz;
-use common::ids::{BootId, Epoch, HistoryId, Level, NodeId, Plane};
+use common::ids::{BootId, Epoch, HistoryId, Level, NodeId, Plane, PlaneSet};
 use common::keys::{KeyRing, Keys, RackKey};
 use common::placement::recent::{Former, Stood};
 use common::placement::{Inputs, Member, Policy};
@@ -49,6 +49,7 @@ pub fn heartbeat(choices: &mut Choices<'_>) -> Heartbeat {
         location_sum: u128::from(choices.long()),
         backups: (0..choices.below(17)).map(|_| NodeId(choices.word())).collect(),
         strays: choices.word().into(),
+        hears: PlaneSet(choices.word() as u8),
     };
     let state = choices.pick(&NodeState::ALL);
     Heartbeat { node: NodeId(choices.word().max(1)), sip_port: choices.word(), state, v2: Some(v2) }
@@ -103,7 +104,9 @@ pub fn message(choices: &mut Choices<'_>) -> Message {
             formers: formers(choices),
             holders: (0..choices.below(5)).map(|_| NodeId(choices.word())).collect(),
             digest: choices.long(),
-            echoes: (0..choices.below(5)).map(|_| Echo { node, boot, sequence: choices.long() }).collect(),
+            echoes: (0..choices.below(5))
+                .map(|_| Echo { node, boot, sequence: choices.long(), planes: PlaneSet::BOTH })
+                .collect(),
             learning: choices.one_of_256(128),
         }),
     }

@@ -1,7 +1,7 @@
 //! What may happen to the hosts of the first rack: they start, die, are stopped and go on, are cut off, are drained.
 
 use crate::hosts::location::StreamEvent;
-use crate::network::Cut;
+use crate::network::{Cause, Cut};
 use crate::plants::Plant;
 use crate::simulation::Simulation;
 use crate::site::from_lm;
@@ -131,40 +131,43 @@ impl Simulation {
 
     /// Nothing reaches this node (`inwards`) or nothing that it sends arrives, on any plane.
     pub fn cut_node(&mut self, n: usize, inwards: bool, outwards: bool) {
-        for cut in self.cuts_of(n, inwards, outwards) {
-            self.network.cut(cut);
-        }
-        self.note(format!("node {} is cut off (inwards {inwards}, outwards {outwards})", self.nodes()[n].id()));
-    }
-
-    pub fn mend_node(&mut self, n: usize) {
-        for cut in self.cuts_of(n, true, true) {
-            self.network.mend(cut);
-        }
-        self.note(format!("node {} is reached again", self.nodes()[n].id()));
-    }
-
-    fn cuts_of(&self, n: usize, inwards: bool, outwards: bool) -> Vec<Cut> {
         let of = |ip| {
             let to = inwards.then_some(Cut { from: None, to: Some(ip) });
             to.into_iter().chain(outwards.then_some(Cut { from: Some(ip), to: None }))
         };
-        self.nodes()[n].addresses().flat_map(of).collect()
+        let cuts: Vec<Cut> = self.nodes()[n].addresses().flat_map(of).collect();
+        self.network.cut(Cause::Node(n), cuts);
+        self.note(format!("node {} is cut off (inwards {inwards}, outwards {outwards})", self.nodes()[n].id()));
+    }
+
+    pub fn mend_node(&mut self, n: usize) {
+        self.network.mend(Cause::Node(n));
+        self.note(format!("node {} is reached again", self.nodes()[n].id()));
+    }
+
+    /// On one plane nothing passes from the load manager to this node (`inwards`), or nothing the other way.
+    pub fn cut_way(&mut self, n: usize, plane: Plane, inwards: bool) {
+        let lm = self.lm().control_address(plane).ip();
+        let node = self.nodes()[n].control_address(plane).ip();
+        let (from, to) = if inwards { (lm, node) } else { (node, lm) };
+        self.network.cut(Cause::Way(n, plane), [Cut { from: Some(from), to: Some(to) }]);
+        let towards = if inwards { "to" } else { "from" };
+        self.note(format!("nothing passes {towards} node {} over plane {plane:?}", self.nodes()[n].id()));
+    }
+
+    pub fn mend_way(&mut self, n: usize, plane: Plane) {
+        self.network.mend(Cause::Way(n, plane));
+        self.note(format!("node {} has both ways over plane {plane:?} again", self.nodes()[n].id()));
     }
 
     /// These two nodes do not reach each other, or do again.
     pub fn part(&mut self, n: usize, m: usize, parted: bool) {
-        let pairs = |s: &Simulation| {
-            let each = |a: usize, b: usize| {
-                let to: Vec<_> = s.nodes()[b].addresses().collect();
-                let from = s.nodes()[a].addresses().collect::<Vec<_>>();
-                from.into_iter().flat_map(move |f| to.clone().into_iter().map(move |t| (f, t))).collect::<Vec<_>>()
-            };
-            each(n, m).into_iter().chain(each(m, n)).collect::<Vec<_>>()
-        };
-        for (from, to) in pairs(self) {
-            let cut = Cut { from: Some(from), to: Some(to) };
-            if parted { self.network.cut(cut) } else { self.network.mend(cut) }
+        let (a, b): (Vec<_>, Vec<_>) = (self.nodes()[n].addresses().collect(), self.nodes()[m].addresses().collect());
+        let pairs = a.iter().flat_map(|from| b.iter().map(|to| (*from, *to)));
+        let cuts = pairs.flat_map(|(a, b)| [(a, b), (b, a)]).map(|(from, to)| Cut { from: Some(from), to: Some(to) });
+        match parted {
+            true => self.network.cut(Cause::Parted(n, m), cuts),
+            false => self.network.mend(Cause::Parted(n, m)),
         }
     }
 
@@ -177,16 +180,12 @@ impl Simulation {
 
     /// A switch is dead, or works again.
     pub fn plane(&mut self, plane: Plane, works: bool) {
-        let of_lm = self.lm().planes().filter(|(p, _)| *p == plane).map(|(_, ip)| ip);
-        for ip in of_lm.collect::<Vec<_>>() {
-            for cut in [Cut { from: Some(ip), to: None }, Cut { from: None, to: Some(ip) }] {
-                if works { self.network.mend(cut) } else { self.network.cut(cut) }
-            }
-        }
-        let between = self.nodes().iter().map(|node| node.sip_address(plane).ip());
-        for ip in between.collect::<Vec<_>>() {
-            let cut = Cut { from: Some(ip), to: None };
-            if works { self.network.mend(cut) } else { self.network.cut(cut) }
+        let lms = self.lm().planes().filter(|(p, _)| *p == plane).map(|(_, ip)| ip);
+        let nodes = self.nodes().iter().map(|node| node.sip_address(plane).ip());
+        let cuts: Vec<Cut> = lms.chain(nodes).map(|ip| Cut { from: Some(ip), to: None }).collect();
+        match works {
+            true => self.network.mend(Cause::Plane(plane)),
+            false => self.network.cut(Cause::Plane(plane), cuts),
         }
         self.note(format!("plane {plane:?} {}", if works { "works" } else { "is dead" }));
     }

@@ -3,6 +3,7 @@
 
 use crate::chance::Chance;
 use bytes::Bytes;
+use common::ids::Plane;
 use common::time::{Duration, Time};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -54,6 +55,19 @@ pub struct Cut {
     pub to: Option<IpAddr>,
 }
 
+/// What has cut: it is mended with all of its cuts, and no other's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// This node is cut off.
+    Node(usize),
+    /// This switch is dead.
+    Plane(Plane),
+    /// These two nodes do not reach each other.
+    Parted(usize, usize),
+    /// Between the load manager and this node, one way over one plane.
+    Way(usize, Plane),
+}
+
 impl Cut {
     fn severs(&self, datagram: &Datagram) -> bool {
         let is = |wanted: Option<IpAddr>, address: SocketAddr| wanted.is_none_or(|ip| ip == address.ip());
@@ -76,7 +90,7 @@ pub struct Network {
     under_way: BTreeMap<(Time, u64), Datagram>,
     sequence: u64,
     /// What vanishes on its way.
-    cuts: Vec<Cut>,
+    cuts: Vec<(Cause, Cut)>,
     /// When SIP was lost.
     losses: Vec<Time>,
 }
@@ -114,17 +128,17 @@ impl Network {
         self.losses.iter().filter(|at| (from..=to).contains(*at)).count()
     }
 
-    pub fn cut(&mut self, cut: Cut) {
-        self.cuts.push(cut);
+    pub fn cut(&mut self, cause: Cause, cuts: impl IntoIterator<Item = Cut>) {
+        self.cuts.extend(cuts.into_iter().map(|cut| (cause, cut)));
     }
 
-    pub fn mend(&mut self, cut: Cut) {
-        self.cuts.retain(|other| *other != cut);
+    pub fn mend(&mut self, cause: Cause) {
+        self.cuts.retain(|(of, _)| *of != cause);
     }
 
     /// Whether this host is on no wire: all that it sends vanishes, or all that is sent to it.
     pub fn is_cut_off(&self, host: IpAddr) -> bool {
-        let ends = |cut: &Cut| [(cut.from, cut.to), (cut.to, cut.from)];
+        let ends = |(_, cut): &(Cause, Cut)| [(cut.from, cut.to), (cut.to, cut.from)];
         self.cuts.iter().flat_map(ends).any(|ends| ends == (Some(host), None))
     }
 
@@ -142,7 +156,7 @@ impl Network {
             }
             self.sip_datagrams += 1;
         }
-        if self.cuts.iter().any(|cut| cut.severs(&datagram)) {
+        if self.cuts.iter().any(|(_, cut)| cut.severs(&datagram)) {
             copies = 0;
         }
         if copies == 0 && carries_sip {

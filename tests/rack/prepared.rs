@@ -37,6 +37,7 @@ impl Prepared {
             boot: Some(boot(node.id)),
             standing: Standing::Started,
             admit: u16::MAX,
+            admitted: u16::MAX,
             floor: Epoch(0),
             plane: Plane::A,
             workers: vec![SocketAddr::new(node.planes.a, node.sip_port)],

@@ -185,3 +185,7 @@ fn direct_sockets(shared: &Shared) -> Result<Vec<(UdpSocket, SendBatch)>, StartE
     };
     shared.rack.listeners.iter().map(open).collect()
 }
+
+#[cfg(test)]
+#[path = "egress_tests.rs"]
+mod tests;

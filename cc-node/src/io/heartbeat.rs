@@ -3,8 +3,9 @@
 
 use super::shared::Shared;
 use crate::heartbeat::{Facts, Heart, HeartSetup, on_plane};
-use crate::overload::Overload;
+use crate::overload::{Announced, Overload};
 use crate::ownership::{Adoption, Ownership};
+use common::config::Egress;
 use common::ids::{Epoch, NodeId, Plane};
 use common::io::clock::Clock;
 use common::io::keys_file::KeysFile;
@@ -51,10 +52,12 @@ pub fn start(shared: &Arc<Shared>, clock: Clock, file: KeysFile) -> Result<Vec<J
         class: shared.config.class,
         domain: shared.config.failure_domain(),
         period: Duration::from_millis(u64::from(shared.rack.heartbeat.period_ms)),
+        direct: shared.rack.egress == Egress::Direct,
     };
     let heart = Beating {
         heart: Heart::new(setup, clock.now()),
         overload: Overload::new(clock.now()),
+        announced: Announced::new(Duration::from_millis(u64::from(shared.rack.heartbeat.down_after_ms))),
         shared: shared.clone(),
         clock,
         sockets,
@@ -67,6 +70,7 @@ pub fn start(shared: &Arc<Shared>, clock: Clock, file: KeysFile) -> Result<Vec<J
 struct Beating {
     heart: Heart,
     overload: Overload,
+    announced: Announced,
     shared: Arc<Shared>,
     clock: Clock,
     sockets: Sockets,
@@ -105,6 +109,8 @@ impl Beating {
         self.overload.look(self.clock.now(), shared.behind());
         shared.admit.store(self.overload.admit(), Ordering::Relaxed);
         shared.least_admitted.store(self.overload.least(), Ordering::Relaxed);
+        self.announced.say(self.clock.now(), self.overload.admit());
+        shared.most_admitted.store(self.announced.most(), Ordering::Relaxed);
         let status = shared.replica.status();
         let facts = Facts {
             level_once: shared.level_once.load(Ordering::Relaxed),
@@ -161,6 +167,10 @@ impl Beating {
         // What this node says must be understood before it has adopted anything.
         self.shared.keys.plane.proved(key);
         self.shared.lm_clock.store(self.heart.lm_clock().0, Ordering::Relaxed);
+        if beacon.learning {
+            self.announced.unknown(self.clock.now());
+            self.shared.most_admitted.store(self.announced.most(), Ordering::Relaxed);
+        }
         self.shared.lease.store(self.heart.lease().0, Ordering::Release);
         let formers = beacon.formers.iter().map(|former| former.epoch).collect();
         let said = (beacon.epoch, beacon.digest, formers, beacon.holders.clone());

@@ -28,9 +28,10 @@ pub struct Shared {
     pub workers: Vec<WorkerShared>,
     /// The operator wants no new calls here.
     pub draining: AtomicBool,
-    /// Shares of new calls, in 1/65,535: taken now, and the smallest of late.
+    /// Shares of new calls, in 1/65,535: taken now, the smallest of late, and the largest that the load manager may know.
     pub admit: AtomicU16,
     pub least_admitted: AtomicU16,
+    pub most_admitted: AtomicU16,
     /// The process was told to end.
     pub stopping: AtomicBool,
     /// A thread ended by itself.
@@ -147,6 +148,7 @@ impl Shared {
             draining: AtomicBool::new(false),
             admit: AtomicU16::new(u16::MAX),
             least_admitted: AtomicU16::new(u16::MAX),
+            most_admitted: AtomicU16::new(u16::MAX),
             stopping: AtomicBool::new(false),
             thread_ended: AtomicBool::new(false),
             level_once: AtomicBool::new(false),

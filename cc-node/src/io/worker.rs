@@ -228,6 +228,7 @@ impl Desk {
     fn look_at_placement(&mut self) {
         let shared = self.parts.shared.clone();
         self.view.least_admitted = shared.least_admitted.load(Ordering::Relaxed);
+        self.view.most_admitted = shared.most_admitted.load(Ordering::Relaxed);
         let placements = shared.placements.load();
         if !Arc::ptr_eq(&placements, &self.view.placements) {
             self.view.placements = placements.clone();

@@ -12,11 +12,12 @@ pub struct LocalView {
     pub replica: Arc<Replica>,
     pub placements: Arc<Placements>,
     pub least_admitted: u16,
+    pub most_admitted: u16,
 }
 
 impl LocalView {
     pub fn new(replica: Arc<Replica>, placements: Arc<Placements>) -> LocalView {
-        LocalView { replica, placements, least_admitted: u16::MAX }
+        LocalView { replica, placements, least_admitted: u16::MAX, most_admitted: u16::MAX }
     }
 }
 
@@ -39,5 +40,9 @@ impl View for LocalView {
 
     fn least_admitted(&self) -> u16 {
         self.least_admitted
+    }
+
+    fn most_admitted(&self) -> u16 {
+        self.most_admitted
     }
 }

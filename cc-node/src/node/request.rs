@@ -33,6 +33,8 @@ pub(super) struct Asked {
     pub call: CallHash,
     /// As the load manager wrote it.
     pub header: ProxyHeader,
+    /// Another node may hold what it belongs to, and nobody has said anything for too long.
+    pub silent: bool,
 }
 
 impl Asked {
@@ -58,7 +60,8 @@ impl Engine {
         let back = Address { listener: header.listener, to: reply_to(&request, &source), transport: header.transport };
         let key = ServerKey::of(&self.station.keys.branch, &request)?;
         let call = self.station.call_hash(request.call_id());
-        Some(Asked { method: request.method().kind(), request, source, back, key, call, header })
+        let method = request.method().kind();
+        Some(Asked { method, request, source, back, key, call, header, silent: false })
     }
 
     /// Nobody else holds what it belongs to.
@@ -169,13 +172,14 @@ impl Engine {
             }
             Err(refusal) => return refuse(turn, station, &asked.request, &asked.source, asked.back, refusal),
         }
+        let opens = asked.method.creates_dialog() && asked.request.to_tag().is_none();
         match dialog {
             Some(dialog) => self.within(turn, asked, routed, &dialog),
-            None if asked.method.creates_dialog()
-                && asked.request.to_tag().is_none()
-                && turn.view.placements().current.inputs().all_drain() =>
-            {
+            None if opens && turn.view.placements().current.inputs().all_drain() => {
                 refuse(turn, station, &asked.request, &asked.source, asked.back, Refusal::draining());
+            }
+            None if opens && self.is_surplus(turn, &asked) => {
+                refuse(turn, station, &asked.request, &asked.source, asked.back, Refusal::full("New Calls"));
             }
             None => {
                 if !routed.tokens.is_empty() && asked.request.to_tag().is_some() {

@@ -151,9 +151,23 @@ impl Engine {
         if !message.is_request() {
             return self.take_response(turn, &header, message);
         }
-        if let Some(asked) = self.asked(message, header) {
+        if let Some(mut asked) = self.asked(message, header) {
+            asked.silent = silent;
             self.take(turn, asked);
         }
+    }
+
+    /// Beyond all that the load manager may think we take: all nodes refuse it, and it came here because it might have been a
+    /// repeat of one that somebody had admitted. Nobody has. What names us, and what a draining node is given where no other
+    /// is left, goes by no share; and silence is no proof that nobody has it.
+    pub(super) fn is_surplus(&self, turn: &Turn<'_>, asked: &Asked) -> bool {
+        let most = turn.view.most_admitted();
+        if most == u16::MAX || asked.call.admission() < most || asked.silent {
+            return false;
+        }
+        let members = &turn.view.placements().current.inputs().members;
+        let drains = members.iter().any(|member| member.node == self.station.id && member.draining);
+        !drains && self.token_of(&asked.request).is_none()
     }
 
     /// Something from another node.

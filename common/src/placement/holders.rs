@@ -26,7 +26,8 @@ pub struct Way {
     pub opens: Option<bool>,
     /// Its slot's owner has lately taken only a part of the new calls, and this may be of the others.
     pub diverted: bool,
-    /// What it belongs to may have begun long ago: a CANCEL, an ACK, a response.
+    /// What it belongs to may have begun long ago: a CANCEL, an ACK, a response. An INVITE is repeated for 32 s: whose
+    /// taker has changed within that may have been taken by who stood in for a former one.
     pub late: bool,
     /// Its token names who sent the request first; who has taken that over since is found as if there were none.
     pub response: bool,
@@ -43,11 +44,18 @@ impl Placements {
         Placements { current, former: Vec::new(), holders: Vec::new() }
     }
 
+    /// Whether somebody else would have taken this under a placement that stood a short while ago.
+    fn has_moved(&self, way: Way) -> bool {
+        let taker = |placement: &Placement| placement.taker(way.slot, way.opens.unwrap_or_default());
+        let now = taker(&self.current);
+        self.former.iter().filter(|then| then.epoch().0 > 0).any(|then| taker(then) != now)
+    }
+
     /// The other nodes to which a message went or would have gone, as far as the incarnation of that time still lives:
     /// one of them may hold what it belongs to. Empty nearly always.
     pub fn may_hold(&self, us: NodeId, way: Way) -> SmallVec<[NodeId; 4]> {
         let mut found: SmallVec<[NodeId; 4]> = SmallVec::new();
-        if way.late && (way.token.is_none() || way.response) {
+        if (way.late || self.has_moved(way)) && (way.token.is_none() || way.response) {
             let lives = |node: &NodeId| *node != us && self.current.live(*node).is_some();
             found.extend(self.holders.iter().copied().filter(lives));
         }
@@ -171,6 +179,16 @@ mod tests {
         assert_eq!(ids(p.may_hold(NodeId(2), Way { late: true, ..way(slot()) })), [3]);
         let by_token = Way { late: true, token: Some(NodeId(2)), ..way(slot()) };
         assert_eq!(ids(p.may_hold(NodeId(2), by_token)), [0; 0]);
+    }
+
+    #[test]
+    fn an_invite_of_a_slot_that_moved_asks_whoever_holds_strays() {
+        // Node 2 was away, node 1 stood in, and had passed the call on to node 3 by its share.
+        let p = stand(placement(5, &[(1, 7), (2, 8), (3, 7)]), &[placement(4, &[(1, 7), (3, 7)])]);
+        let p = Placements { holders: vec![NodeId(3)], ..p };
+        assert_eq!(ids(p.may_hold(NodeId(2), way(slot()))), [3, 1]);
+        let settled = Placements { former: Vec::new(), ..p };
+        assert_eq!(ids(settled.may_hold(NodeId(2), way(slot()))), [0; 0], "it would have been repeated long ago");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The beacon: what the acting load manager says to all nodes each period, and at once on a change.
 
-use crate::ids::{BootId, Epoch, NodeId};
+use crate::ids::{BootId, Epoch, NodeId, PlaneSet};
 use crate::placement::Inputs;
 use crate::placement::recent::Former;
 use serde::{Deserialize, Serialize};
@@ -33,4 +33,6 @@ pub struct Echo {
     pub node: NodeId,
     pub boot: BootId,
     pub sequence: u64,
+    /// Planes on which its heartbeats came lately: there what it sends arrives.
+    pub planes: PlaneSet,
 }

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 const MAGIC: [u8; 4] = *b"SRP1";
 const HEAD: usize = 12;
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 const BEACON: u8 = 1;
 const REPORT: u8 = 2;
 const STOPPED: u8 = 3;

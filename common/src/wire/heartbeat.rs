@@ -6,7 +6,7 @@
 //! that this version does not know, and 16 octets of HMAC-SHA256 over everything before them.
 
 use super::mac::{self, MAC};
-use crate::ids::{BootId, Epoch, HistoryId, Level, NodeId, Plane};
+use crate::ids::{BootId, Epoch, HistoryId, Level, NodeId, Plane, PlaneSet};
 use crate::keys::KeyRing;
 
 pub const PROTOCOL_ID: u32 = 0xDEAD_FACE;
@@ -15,8 +15,8 @@ const VERSION: u8 = 2;
 /// Octets of the fields of version 2 without backups: what stands between key id and MAC at least.
 const FIELDS: usize = 8 * 6 + 1 + 2 + 2 + 1 + 2 + 1 + 8 + 8 + 16 + 1;
 const MAX_BACKUPS: usize = 16;
-/// `strays`.
-const STRAYS: usize = 4;
+/// `strays` and `hears`.
+const NEWER: usize = 4 + 1;
 const DOMAIN: &str = "heartbeat";
 
 /// CC State.
@@ -84,6 +84,8 @@ pub struct V2 {
     pub backups: Vec<NodeId>,
     /// INVITEs that wait here for their final response although others would be given them now.
     pub strays: u32,
+    /// Planes on which a beacon came lately: there the load manager's datagrams arrive.
+    pub hears: PlaneSet,
 }
 
 /// Why octets are no heartbeat that may be believed.
@@ -129,7 +131,7 @@ pub fn encode(heartbeat: &Heartbeat, ring: &KeyRing<[u8; 32]>) -> Vec<u8> {
 
 fn encode_v2(v2: &V2, ring: &KeyRing<[u8; 32]>, out: &mut Vec<u8>) {
     let backups = &v2.backups[..v2.backups.len().min(MAX_BACKUPS)];
-    let length = (2 + FIELDS + 2 * backups.len() + STRAYS + MAC) as u16;
+    let length = (2 + FIELDS + 2 * backups.len() + NEWER + MAC) as u16;
     let (id, key) = ring.current();
     out.extend_from_slice(&length.to_be_bytes());
     out.extend_from_slice(&[VERSION, id]);
@@ -150,6 +152,7 @@ fn encode_v2(v2: &V2, ring: &KeyRing<[u8; 32]>, out: &mut Vec<u8>) {
         out.extend_from_slice(&node.0.to_be_bytes());
     }
     out.extend_from_slice(&v2.strays.to_be_bytes());
+    out.push(v2.hears.0);
     let sum = mac::sign(key, DOMAIN, out);
     out.extend_from_slice(&sum);
 }
@@ -240,6 +243,7 @@ fn fields(bytes: &[u8]) -> Option<V2> {
     }
     // Newer than version 2 itself: an older sender ends here.
     let strays = take(4).and_then(|word| word.try_into().ok()).map_or(0, u32::from_be_bytes);
+    let hears = take(1).map_or(PlaneSet::BOTH, |octet| PlaneSet(octet[0]));
     Some(V2 {
         boot: BootId(words[0]),
         sequence: words[1],
@@ -258,6 +262,7 @@ fn fields(bytes: &[u8]) -> Option<V2> {
         location_sum,
         backups,
         strays,
+        hears,
     })
 }
 

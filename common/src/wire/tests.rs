@@ -37,6 +37,7 @@ fn a_heartbeat() -> Heartbeat {
         location_sum: 1 << 100,
         backups: vec![NodeId(2), NodeId(3)],
         strays: 4,
+        hears: PlaneSet::BOTH,
     };
     Heartbeat { node: NodeId(1), sip_port: 15_200, state: NodeState::Started, v2: Some(v2) }
 }
@@ -60,7 +61,7 @@ fn a_beacon() -> Message {
         formers: vec![],
         holders: vec![],
         digest: 1234,
-        echoes: vec![Echo { node: NodeId(1), boot: BootId(7), sequence: 11 }],
+        echoes: vec![Echo { node: NodeId(1), boot: BootId(7), sequence: 11, planes: PlaneSet::BOTH }],
         learning: false,
     })
 }
@@ -222,8 +223,8 @@ fn golden_vectors() {
         sum(&ToServer::Ping.encode()),
     ];
     let golden = [
-        6_723_948_381_554_223_531,
-        14_969_518_232_163_066_530,
+        3_870_312_501_614_340_744,
+        180_765_239_528_911_272,
         4_936_834_986_679_968_060,
         9_049_628_922_093_988_912,
         466_426_150_670_081_039,

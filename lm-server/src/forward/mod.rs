@@ -104,7 +104,8 @@ pub enum Verdict {
     Reply,
     /// A request while no node is live: answer with [`unavailable`], off the hot path.
     Unavailable,
-    /// A request that would open a call while every node refuses it: answer with [`unavailable`], off the hot path.
+    /// A request that would open a call and that every node refuses, and has refused for as long as it may be a repeat:
+    /// answer with [`unavailable`], off the hot path.
     Full,
     /// Longer than is handed on: answer with [`too_large`], off the hot path, or count this.
     TooLarge(DropReason),
@@ -144,7 +145,7 @@ pub fn ingress(
     };
     let call = CallHash::of(&gate.keys.placement, scanned.call_id);
     let reach = match choose(gate, table, &scanned, call) {
-        Taker::Node(reach) => Some(reach),
+        Taker::Node(reach) | Taker::Repeat(reach) => Some(reach),
         Taker::Full(_) => return Verdict::Full,
         Taker::Nobody => None,
     };

@@ -40,6 +40,7 @@ fn table(gate: &Gate, live: &[(u16, Standing)]) -> Table {
         boot: Some(BootId(70)),
         standing: standing(n).unwrap_or(Standing::Out),
         admit: u16::MAX,
+        admitted: u16::MAX,
         floor: Epoch(4),
         plane: Plane::A,
         workers: (0..2).map(|w| SocketAddr::from(([10, 0, 1, n as u8], 5070 + w))).collect(),
@@ -135,6 +136,30 @@ fn new_dialogs_go_past_a_draining_node() {
         kept += usize::from(node_of(enter(&gate, &table, &request("OPTIONS", &format!("c{n}"), "")).0) == 2);
     }
     assert!(kept > 20, "{kept}");
+}
+
+/// All three refuse all new calls; so much of them was admitted a short while ago.
+fn full(gate: &Gate, admitted: u16) -> Table {
+    let table = all(gate);
+    let refuses = |reach: &Reach| Reach { admit: 0, admitted, ..reach.clone() };
+    let reaches: Vec<Reach> = table.nodes().iter().map(refuses).collect();
+    Table::new(table.placement().clone(), reaches)
+}
+
+#[test]
+fn while_all_refuse_what_is_new_is_told_503_and_what_belongs_to_a_call_or_may_do_so_passes() {
+    let gate = gate();
+    let invite = request("INVITE", "c1", "");
+    let owner = node_of(enter(&gate, &all(&gate), &invite).0);
+    let full = |admitted: u16, datagram: &str| enter(&gate, &full(&gate, admitted), datagram).0;
+    assert_eq!(full(0, &invite), Verdict::Full);
+    assert_eq!(node_of(full(u16::MAX, &invite)), owner, "who admitted it, if it is a repeat");
+    let hash = CallHash::of(&gate.keys.placement, b"c1").admission();
+    assert_eq!((full(hash, &invite), node_of(full(hash + 1, &invite))), (Verdict::Full, owner));
+    let again = invite.replace("To: <sip:1002@rack.test>", "To: <sip:1002@rack.test>;tag=t");
+    for datagram in [again, request("ACK", "c1", ""), request("CANCEL", "c1", ""), request("BYE", "c1", "")] {
+        assert_eq!(node_of(full(0, &datagram)), owner, "{datagram}");
+    }
 }
 
 #[test]

@@ -68,7 +68,7 @@ pub struct Core {
     learning: Option<Learning>,
     /// The highest epoch that anybody named.
     heard_epoch: Epoch,
-    /// An admit fraction or a plane changed: the packet path needs a new table though the epoch stands.
+    /// An admit fraction, the highest of late or a plane changed: the packet path needs a new table though the epoch stands.
     table_is_old: bool,
     next_beacon: Time,
     beacons: u64,
@@ -161,6 +161,11 @@ impl Core {
         if now >= self.next_beacon {
             self.beacon(now, 1, out);
         }
+    }
+
+    /// How many were made so far: one a period at least, whether or not any node is there to hear it.
+    pub fn beacons(&self) -> u64 {
+        self.beacons
     }
 
     pub fn status(&self, now: Time) -> Status {
@@ -286,7 +291,7 @@ impl Core {
     }
 
     /// Ends the learning if it is over; then one new epoch if anything changed about who is live or draining, or a new
-    /// table under the same epoch if only an admit fraction or a plane did.
+    /// table under the same epoch if only an admit fraction (or the highest of late) or a plane did.
     fn settle(&mut self, now: Time, out: &mut Vec<Effect>) {
         let begun = out.len();
         let mut learned = false;
@@ -297,9 +302,11 @@ impl Core {
             let best = learning.into_best();
             if let Some(best) = &best {
                 self.heard_epoch = self.heard_epoch.max(best.epoch);
-                self.servers.adopt(now, best.epoch, &best.inputs);
-                self.keys.turn(&best.inputs.keys);
                 self.recent.learn(now, &self.placer, &best.inputs, &best.formers);
+                let before = |node| self.recent.placements().find_map(|placement| placement.live(node));
+                self.servers.adopt(now, best.epoch, &best.inputs, before);
+                self.servers.iter_mut().for_each(|server| server.was_anothers(now));
+                self.keys.turn(&best.inputs.keys);
                 if best.epoch > self.table.epoch() {
                     self.recent.superseded(now, self.placer.place(best.epoch, best.inputs.clone()));
                 }
@@ -310,6 +317,9 @@ impl Core {
         if self.learning.is_some() {
             return;
         }
+        for server in self.servers.iter_mut() {
+            self.table_is_old |= server.forgets(now);
+        }
         let down_after = self.down_after;
         let turned = self.has_turned();
         let wishes = turned || self.servers.iter().any(|s| s.wish(now, down_after) != Wish::Nothing);
@@ -318,7 +328,7 @@ impl Core {
             let changed = Changed::by(&out[begun..], self.table.epoch(), now);
             self.last_change = changed.or(self.last_change.take());
         } else if self.table_is_old {
-            self.publish(self.table.placement().clone(), out);
+            self.publish(now, self.table.placement().clone(), out);
         }
     }
 
@@ -353,7 +363,7 @@ impl Core {
         let placement = self.placer.place(epoch, self.servers.inputs(keys));
         self.digest = placement.digest();
         self.takes = OnceLock::new();
-        self.publish(placement, out);
+        self.publish(now, placement, out);
         self.beacon(now, COPIES, out);
     }
 
@@ -362,7 +372,8 @@ impl Core {
         self.keys.generations() != self.table.placement().inputs().keys
     }
 
-    fn publish(&mut self, placement: Arc<Placement>, out: &mut Vec<Effect>) {
+    fn publish(&mut self, now: Time, placement: Arc<Placement>, out: &mut Vec<Effect>) {
+        self.servers.iter_mut().for_each(|server| server.stands(now));
         self.table = Arc::new(Table::new(placement, self.servers.iter().map(Server::reach)));
         self.table_is_old = false;
         out.push(Effect::Publish(self.table.clone()));
@@ -372,7 +383,8 @@ impl Core {
     fn beacon(&mut self, now: Time, copies: u32, out: &mut Vec<Effect>) {
         let echoes = self.servers.iter().filter_map(|s| {
             let incarnation = s.incarnation.as_ref().filter(|i| i.counted > 0)?;
-            Some(Echo { node: s.node, boot: incarnation.boot, sequence: incarnation.counted })
+            let planes = incarnation.heard_on(now);
+            Some(Echo { node: s.node, boot: incarnation.boot, sequence: incarnation.counted, planes })
         });
         self.recent.forget(now);
         let has_strays = |s: &&Server| s.incarnation.as_ref().is_some_and(|i| i.strays > 0 && s.placed == Some(i.boot));

@@ -1,8 +1,9 @@
 //! One run of a node as its heartbeats show it: which of them count, when it was heard, what it says of itself.
 //! `servers` keeps the current one of each node.
 
+use super::admitted::Admitted;
 use super::refusal::Refusal;
-use common::ids::{BootId, Epoch, HistoryId, Level};
+use common::ids::{BootId, Epoch, HistoryId, Level, Plane, PlaneSet};
 use common::time::Time;
 use common::wire::heartbeat::{NodeState, V2};
 use std::time::Duration;
@@ -11,6 +12,8 @@ use std::time::Duration;
 const NONCE_AGE: Duration = Duration::from_millis(150);
 /// … or this, for the first that counts of an incarnation: nobody has polled it often so far.
 const FIRST_NONCE_AGE: Duration = Duration::from_secs(1);
+/// Three heartbeats that were missed on a plane.
+const PLANE_SILENT: Duration = Duration::from_millis(150);
 /// Every worker must have moved within this.
 const PROGRESS_AGE: Duration = Duration::from_millis(500);
 
@@ -38,8 +41,12 @@ pub struct Incarnation {
     pub epoch: Epoch,
     pub load: u16,
     pub admit: u16,
+    /// What of that the packet path has gone by.
+    pub admitted: Admitted,
     /// See [`V2::strays`].
     pub strays: u32,
+    /// See [`V2::hears`].
+    pub hears: PlaneSet,
     pub history: HistoryId,
     pub level: Level,
     pub location_sum: u128,
@@ -61,7 +68,9 @@ impl Incarnation {
             epoch: Epoch(0),
             load: 0,
             admit: 0,
+            admitted: Admitted::default(),
             strays: 0,
+            hears: PlaneSet::BOTH,
             history: HistoryId(0),
             level: Level(0),
             location_sum: 0,
@@ -113,8 +122,15 @@ impl Incarnation {
         self.state = state;
         self.epoch = beat.epoch;
         (self.load, self.admit, self.strays) = (beat.load, beat.admit, beat.strays);
+        self.hears = beat.hears;
         (self.history, self.level, self.location_sum) = (beat.history, beat.level, beat.location_sum);
         Judged::Counts
+    }
+
+    /// Planes on which anything of it came within the last three periods.
+    pub fn heard_on(&self, now: Time) -> PlaneSet {
+        let heard = |plane: &Plane| self.on_plane[*plane as usize].is_some_and(|at| now.since(at) <= PLANE_SILENT);
+        PlaneSet::of(Plane::ALL.into_iter().filter(heard))
     }
 
     /// Heard within `limit`.
@@ -126,7 +142,6 @@ impl Incarnation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use common::ids::Plane;
 
     fn beat(sequence: u64, progress: u64, plane: Plane) -> V2 {
         V2 {
@@ -147,6 +162,7 @@ mod tests {
             location_sum: 0,
             backups: Vec::new(),
             strays: 0,
+            hears: PlaneSet::BOTH,
         }
     }
 

@@ -2,6 +2,7 @@
 //! rack drive it with datagrams and the time, and carry out its effects in their order.
 //!
 //! Files: `servers` (the CC Server Table) of `incarnation`s (which heartbeats count) with `flapping` (hold-down);
+//! `admitted` (what each has taken of late);
 //! `nonces` (how fresh a heartbeat is); `learning` (a start asks the nodes); `foreign` (heartbeats of version 1);
 //! `refusal` and `status` (what is counted and shown); `core` ties them together.
 //!
@@ -9,6 +10,7 @@
 //! the lease of the acting one decides in `Core::tick` whether it judges at all or only listens, as it does
 //! while `learning`.
 
+mod admitted;
 mod core;
 mod flapping;
 mod foreign;

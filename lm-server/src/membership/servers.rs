@@ -17,8 +17,6 @@ use std::time::Duration;
 
 /// Incarnations remembered as dead, in the placement's inputs too.
 const RETIRED: usize = 8;
-/// After three missed heartbeats the other plane is used, if it is better.
-const PLANE_SILENT: Duration = Duration::from_millis(150);
 
 /// Why a node left the placement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -225,19 +223,40 @@ impl Server {
         incarnation.heard.map(|heard| heard + down_after)
     }
 
-    /// Uses the other plane if this one has been silent and the other has not. True if that changed something.
+    /// Uses the other plane if that is better: above all one on which the node hears us, for a plane may fail in one
+    /// direction; then one on which we hear it, for what it hears is old news by then. True if that changed something.
     pub fn choose_plane(&mut self, now: Time) -> bool {
         let Some(incarnation) = &self.incarnation else { return false };
-        let silent = |plane: Plane| {
-            self.addresses[plane as usize].is_none()
-                || incarnation.on_plane[plane as usize].is_none_or(|heard| now.since(heard) > PLANE_SILENT)
+        let heard_on = incarnation.heard_on(now);
+        let worth = |plane: Plane| {
+            let there = self.addresses[plane as usize].is_some();
+            (there, there && incarnation.hears.has(plane), there && heard_on.has(plane))
         };
-        let other = if self.plane == Plane::A { Plane::B } else { Plane::A };
-        let changes = silent(self.plane) && !silent(other);
+        let other = self.plane.other();
+        let changes = worth(other) > worth(self.plane);
         if changes {
             self.plane = other;
         }
         changes
+    }
+
+    /// A table is being made of what [`Server::reach`] says.
+    pub fn stands(&mut self, now: Time) {
+        let (placed, drains) = (self.placed, self.drains);
+        if let Some(incarnation) = &mut self.incarnation {
+            let takes = placed == Some(incarnation.boot) && !drains;
+            incarnation.admitted.stands(now, if takes { incarnation.admit } else { 0 });
+        }
+    }
+
+    /// Another load manager has given it calls until now.
+    pub fn was_anothers(&mut self, now: Time) {
+        self.incarnation.iter_mut().for_each(|incarnation| incarnation.admitted.unknown_until(now));
+    }
+
+    /// Whether something that it had admitted is too old to be repeated since.
+    pub fn forgets(&mut self, now: Time) -> bool {
+        self.incarnation.as_mut().is_some_and(|incarnation| incarnation.admitted.forgets(now))
     }
 
     pub fn reach(&self) -> Reach {
@@ -249,11 +268,12 @@ impl Server {
             None => Standing::Out,
         };
         let admit = current.map_or(0, |i| i.admit);
+        let admitted = current.map_or(0, |i| i.admitted.highest());
         let address = self.addresses[self.plane as usize].or(self.addresses[0]).or(self.addresses[1]);
         let ports = (0..self.workers).map(|worker| self.sip_port.saturating_add(worker));
         let workers = address.map(|ip| ports.map(|port| SocketAddr::new(ip, port)).collect()).unwrap_or_default();
         let (node, boot, floor, plane) = (self.node, self.placed, self.floor, self.plane);
-        Reach { node, boot, standing, admit, floor, plane, workers }
+        Reach { node, boot, standing, admit, admitted, floor, plane, workers }
     }
 
     fn member(&self) -> Member {
@@ -308,15 +328,15 @@ impl ServerTable {
     }
 
     /// Takes over a placement that was learned from the nodes: who is live in it counts as heard now, unless it is known
-    /// to be dead. Nodes that are no longer in the rack file are gone.
-    pub fn adopt(&mut self, now: Time, epoch: Epoch, inputs: &Inputs) {
+    /// to be dead. Nodes that are no longer in the rack file are gone. `before`: who was live a short while before.
+    pub fn adopt(&mut self, now: Time, epoch: Epoch, inputs: &Inputs, before: impl Fn(NodeId) -> Option<BootId>) {
         for server in &mut self.servers {
             let Some(member) = inputs.members.iter().find(|m| m.node == server.node) else { continue };
             for boot in &member.retired {
                 server.retire(*boot);
             }
             server.placed = member.live;
-            server.stood = member.live;
+            server.stood = member.live.or_else(|| before(server.node));
             server.drains = member.draining;
             if server.incarnation.as_ref().is_some_and(|i| server.retired.contains(&i.boot)) {
                 server.incarnation = None;

@@ -3,11 +3,12 @@
 
 mod foreign;
 mod polling;
+mod shares;
 
 use super::*;
 use crate::table::{NotSender, Standing};
 use common::config::{Planes, Rack};
-use common::ids::{HistoryId, Level};
+use common::ids::{HistoryId, Level, PlaneSet};
 use common::keys::{Keys, RackKey};
 use common::placement::{Inputs, Placer};
 use common::wire::beacon::Beacon;
@@ -31,6 +32,8 @@ struct Fake {
     sequence: u64,
     progress: u64,
     nonce: u64,
+    /// The share of new calls that it takes.
+    admit: u16,
     adopted: Option<(Epoch, Inputs)>,
     next: u64,
 }
@@ -79,6 +82,7 @@ impl Stage {
             sequence: 0,
             progress: 0,
             nonce: 0,
+            admit: u16::MAX,
             adopted: None,
             next: u64::from(id) * 7,
         });
@@ -290,7 +294,7 @@ fn beat(node: &Fake, plane: Plane, keys: &Keys) -> Vec<u8> {
         progress: node.progress,
         workers: 1,
         load: 0,
-        admit: u16::MAX,
+        admit: node.admit,
         class: 1,
         domain: node.id,
         plane,
@@ -299,6 +303,7 @@ fn beat(node: &Fake, plane: Plane, keys: &Keys) -> Vec<u8> {
         location_sum: 0,
         backups: vec![],
         strays: 0,
+        hears: PlaneSet::BOTH,
     };
     heartbeat::encode(&Heartbeat { node: NodeId(node.id), sip_port: 0, state: node.state, v2: Some(v2) }, &keys.plane)
 }

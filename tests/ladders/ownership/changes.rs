@@ -3,7 +3,7 @@
 
 use super::{FOUR, settles};
 use crate::must;
-use common::ids::NodeId;
+use common::ids::{NodeId, Plane};
 use common::keys::Use;
 use common::time::Duration;
 use simulated_rack::checkers::accounting;
@@ -15,12 +15,12 @@ use simulated_rack::simulation::Simulation;
 pub type Outcome = Result<(), String>;
 pub type Story = fn(&mut Simulation) -> Outcome;
 
-const BOB: &str = "sip:bob@rack.test";
+pub const BOB: &str = "sip:bob@rack.test";
 /// What a call of all these stories has for its slot's owner.
-const OWNER: NodeId = NodeId(2);
+pub const OWNER: NodeId = NodeId(2);
 pub const AT: usize = 1;
 
-pub const STORIES: [(&str, Story); 12] = [
+pub const STORIES: [(&str, Story); 14] = [
     ("drain", drain),
     ("return", return_),
     ("return long after", return_long_after),
@@ -33,6 +33,8 @@ pub const STORIES: [(&str, Story); 12] = [
     ("a full node", full_node),
     ("silence", silence),
     ("keys", keys),
+    ("deaf on one plane", |s| one_way(s, true)),
+    ("dumb on one plane", |s| one_way(s, false)),
 ];
 
 /// Bob is registered, and what stood before is forgotten.
@@ -90,7 +92,7 @@ fn answered(s: &mut Simulation, attempt: &Dialog, invite: &Message) -> Outcome {
     accounting::check(s, std::slice::from_ref(&attempt.call_id))
 }
 
-fn talks(s: &mut Simulation, attempt: &Dialog, invite: &Message) -> Outcome {
+pub fn talks(s: &mut Simulation, attempt: &Dialog, invite: &Message) -> Outcome {
     s.answer(bob(), invite, 200, "b");
     let ok = s.expect(alice(), "200 INVITE")?;
     s.expect(bob(), "ACK")?;
@@ -185,6 +187,31 @@ fn cut_inwards(s: &mut Simulation) -> Outcome {
     s.run_for(Duration::from_secs(2));
     s.mend_node(AT);
     settles(s)
+}
+
+/// One plane fails in one direction, on which nobody who is heard there would know it: what is said goes over the other.
+fn one_way(s: &mut Simulation, inwards: bool) -> Outcome {
+    let mut calls = Vec::new();
+    for plane in Plane::ALL {
+        let (attempt, invite) = ringing(s)?;
+        s.cut_way(AT, plane, inwards);
+        ms(s, 300);
+        repeated(s)?;
+        if is_out(s) {
+            return Err(format!("{OWNER} was removed for one way over plane {plane:?}"));
+        }
+        talks(s, &attempt, &invite)?;
+        calls.push(attempt.call_id);
+        // What begins now finds both ways at once.
+        let (attempt, _) = ringing(s)?;
+        s.cancel(alice(), &attempt);
+        s.expect(bob(), "CANCEL")?;
+        s.expect(alice(), "487")?;
+        s.mend_way(AT, plane);
+        ms(s, 300);
+    }
+    s.run_for(Duration::from_secs(6));
+    accounting::check(s, &calls)
 }
 
 fn load_manager_restarts(s: &mut Simulation) -> Outcome {

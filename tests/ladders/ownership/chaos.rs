@@ -36,6 +36,7 @@ enum Mend {
     StartLm,
     ResumeLm,
     Plane(Plane),
+    Way(usize, Plane),
 }
 
 pub struct Storm {
@@ -130,7 +131,7 @@ impl Storm {
 
     fn fault(&mut self) {
         let n = self.draw(0, 3) as usize;
-        let kind = self.draw(0, 11);
+        let kind = self.draw(0, 12);
         if kind < 8 && (self.hurt.contains(&n) || self.hurt.len() >= 2) {
             return;
         }
@@ -173,6 +174,11 @@ impl Storm {
             8 | 9 if !self.lm_hurt => {
                 self.lm_hurt = true;
                 if kind == 8 {
+                    // Another weight is read by the next process.
+                    if self.draw(0, 2) == 0 {
+                        let weight = self.draw(50, 200) as u16;
+                        self.s.reweigh(n, weight);
+                    }
                     self.s.kill_lm();
                     self.later(30, 800, Mend::StartLm);
                 } else {
@@ -182,7 +188,7 @@ impl Storm {
             }
             10 if !self.plane_hurt => {
                 self.plane_hurt = true;
-                let plane = if self.draw(0, 1) == 0 { Plane::A } else { Plane::B };
+                let plane = Plane::ALL[self.draw(0, 1) as usize];
                 self.s.plane(plane, false);
                 self.later(100, 4000, Mend::Plane(plane));
             }
@@ -190,6 +196,13 @@ impl Storm {
                 let what = Use::ALL[self.draw(0, 2) as usize];
                 let old = if what == Use::Token { 99 } else { 1 };
                 self.s.turn_key(what, old);
+            }
+            12 if !self.plane_hurt => {
+                self.plane_hurt = true;
+                let plane = Plane::ALL[self.draw(0, 1) as usize];
+                let inwards = self.draw(0, 1) == 0;
+                self.s.cut_way(n, plane, inwards);
+                self.later(100, 6000, Mend::Way(n, plane));
             }
             _ => self.faults -= 1,
         }
@@ -206,6 +219,7 @@ impl Storm {
             Mend::StartLm => self.s.start_lm(),
             Mend::ResumeLm => self.s.resume_lm(),
             Mend::Plane(plane) => self.s.plane(plane, true),
+            Mend::Way(n, plane) => self.s.mend_way(n, plane),
         }
         match mend {
             Mend::Start(n)
@@ -217,7 +231,7 @@ impl Storm {
                 self.hurt.remove(&n);
             }
             Mend::StartLm | Mend::ResumeLm => self.lm_hurt = false,
-            Mend::Plane(_) => self.plane_hurt = false,
+            Mend::Plane(_) | Mend::Way(..) => self.plane_hurt = false,
         }
     }
 

@@ -4,7 +4,7 @@ use super::changes::{AT, Outcome, alice, bob, ms, ringing, stage};
 use super::{has_turned, settles};
 use crate::stage::holds;
 use crate::under_every_seed;
-use common::ids::{BootId, Epoch, HistoryId, Level, NodeId, Plane};
+use common::ids::{BootId, Epoch, HistoryId, Level, NodeId, Plane, PlaneSet};
 use common::keys::Use;
 use common::time::Duration;
 use common::wire::heartbeat::{self, Heartbeat, NodeState, V2};
@@ -47,6 +47,7 @@ fn says(boot: BootId) -> V2 {
         location_sum: 0,
         backups: Vec::new(),
         strays: 0,
+        hears: PlaneSet::BOTH,
     }
 }
 

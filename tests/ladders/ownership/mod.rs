@@ -4,6 +4,7 @@
 mod changes;
 mod chaos;
 mod forged;
+mod full;
 mod keys;
 
 use crate::must;

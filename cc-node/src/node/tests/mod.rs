@@ -9,12 +9,14 @@ mod faults;
 mod forks;
 mod garbage;
 mod identity;
+mod inside;
 mod late;
 mod limits;
 mod names;
 mod redirections;
 mod refusals;
 mod session_timers;
+mod surplus;
 mod torture;
 
 use super::*;
@@ -56,6 +58,9 @@ pub struct FakeView {
     bindings: BTreeMap<Aor, Arc<Bindings>>,
     subscribers: BTreeMap<Aor, Arc<Subscriber>>,
     placements: Placements,
+    /// Shares of new calls: the least that was taken of late, the most that the load manager may think is.
+    least: u16,
+    most: u16,
 }
 
 impl View for FakeView {
@@ -73,6 +78,14 @@ impl View for FakeView {
 
     fn placements(&self) -> &Placements {
         &self.placements
+    }
+
+    fn least_admitted(&self) -> u16 {
+        self.least
+    }
+
+    fn most_admitted(&self) -> u16 {
+        self.most
     }
 }
 
@@ -149,7 +162,13 @@ fn bench_of(rack: &str) -> Bench {
     let rack = Rack::from_yaml("test.yaml", rack).unwrap().expand();
     let keys = Keys::derive(&RackKey([5; 32]));
     let setup = NodeSetup { id: NodeId(1), boot: BootId(1), worker: 0, rack: Arc::new(rack), keys: Arc::new(keys) };
-    let view = FakeView { bindings: BTreeMap::new(), subscribers: BTreeMap::new(), placements: Placements::none() };
+    let view = FakeView {
+        bindings: BTreeMap::new(),
+        subscribers: BTreeMap::new(),
+        placements: Placements::none(),
+        least: u16::MAX,
+        most: u16::MAX,
+    };
     let mut bench = Bench {
         node: Node::new(setup),
         view,

@@ -27,3 +27,14 @@ fn the_dead_are_polled_slowly_and_the_living_each_period() {
     assert_eq!(s.live(), [1, 2, 3]);
     assert!(s.polled(2, 1_000) >= 19);
 }
+
+#[test]
+fn beacons_are_made_each_period_even_if_nobody_is_there_to_hear_them() {
+    let mut s = Stage::up(1, 1);
+    s.node(1).runs = false;
+    s.run(10_000);
+    let before = s.core.beacons();
+    assert_eq!(s.polled(1, 2_000), 4);
+    let made = s.core.beacons() - before;
+    assert!((38..=42).contains(&made), "by these its agent tells that it runs: {made}");
+}

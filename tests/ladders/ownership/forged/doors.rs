@@ -6,7 +6,7 @@ use super::forgery::Layout;
 use super::ports::PLANES;
 use cc_node::doorman::{Doorman, Refused};
 use common::config::Rack;
-use common::ids::{BootId, Epoch, HistoryId, Level, ListenerId, NodeId, Plane};
+use common::ids::{BootId, Epoch, HistoryId, Level, ListenerId, NodeId, Plane, PlaneSet};
 use common::keys::{Keys, RackKey};
 use common::placement::Placer;
 use common::time::{Duration, Time};
@@ -144,6 +144,7 @@ impl Doors {
             location_sum: 0,
             backups: Vec::new(),
             strays: 0,
+            hears: PlaneSet::BOTH,
         };
         let beat = Heartbeat { node: NodeId(node), sip_port: 15_200, state: NodeState::Started, v2: Some(v2) };
         let bytes = heartbeat::encode(&beat, &self.keys.plane);

@@ -17,6 +17,7 @@ use cc_node::heartbeat::{Facts, Heart, HeartSetup, LmClock, on_plane};
 use cc_node::location::{Client, ClientEffect, ClientSetup, LocalView, Replica, Writer};
 use cc_node::node::Node;
 use cc_node::outbox::Outbox;
+use cc_node::overload::Announced;
 use cc_node::ownership::Ownership;
 use cc_node::ownership::lease::{Gate, Passage};
 use cc_node::station::NodeSetup;
@@ -114,8 +115,9 @@ struct Membership {
     /// As the worker has seen it last.
     adopted: Arc<Placements>,
     ticks: u64,
-    /// The share of new calls that it takes.
+    /// The share of new calls that it takes, and what it has said of it.
     admit: u16,
+    announced: Announced,
     planted: Planted,
 }
 
@@ -142,6 +144,8 @@ impl Alive {
     fn beat(&mut self, now: Time, draining: bool, stuck: bool) -> Option<Heartbeat> {
         let membership = self.membership.as_mut().filter(|m| m.heart.next_due() <= now)?;
         membership.ticks += u64::from(!stuck);
+        membership.announced.say(now, membership.admit);
+        self.view.most_admitted = membership.announced.most();
         let status = self.client.status();
         let facts = Facts {
             level_once: self.client.was_level(),
@@ -335,6 +339,7 @@ impl NodeHost {
             class: config.class,
             domain: config.failure_domain(),
             period: Duration::from_millis(50),
+            direct: false,
         };
         let ownership = Ownership::new(config.id, boot, self.placer.clone(), self.ways.keys.clone());
         let placements = ownership.placements().clone();
@@ -345,6 +350,7 @@ impl NodeHost {
             adopted,
             ticks: 0,
             admit: u16::MAX,
+            announced: Announced::new(Duration::from_millis(u64::from(self.ways.rack.heartbeat.down_after_ms))),
             planted: Planted::new(self.plant),
         };
         self.begin(now, boot, placements, Some(membership));
@@ -484,6 +490,10 @@ impl NodeHost {
             return Vec::new();
         }
         self.ways.keys.plane.proved(frame::key_id(bytes));
+        if beacon.learning {
+            membership.announced.unknown(now);
+            alive.view.most_admitted = membership.announced.most();
+        }
         membership.planted.leased(now, before, membership.heart.lease());
         if membership.planted.adopts((self.ways.config.id, alive.boot), &beacon) {
             membership.ownership.hear(now, &beacon);

@@ -3,7 +3,7 @@
 use crate::plants::Plant;
 use bytes::Bytes;
 use cc_node::effect::Over;
-use common::ids::{BootId, NodeId};
+use common::ids::{BootId, NodeId, PlaneSet};
 use common::placement::Placements;
 use common::sip::call_id;
 use common::time::{Duration, Time};
@@ -44,7 +44,7 @@ impl Planted {
     pub fn beacon(&self, (node, boot): (NodeId, BootId), beacon: &mut Beacon) {
         if self.is(Plant::BeaconWithoutEcho) {
             beacon.echoes.retain(|echo| echo.node != node);
-            beacon.echoes.push(Echo { node, boot, sequence: self.newest });
+            beacon.echoes.push(Echo { node, boot, sequence: self.newest, planes: PlaneSet::BOTH });
         }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::namespaces::Host;
 use crate::process::{Running, run, siprack};
+use rustix::process::Signal;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -51,6 +52,11 @@ impl Rack {
             command.args(["status", "--json", "--data"]).arg(&self.data).output().map_err(|e| e.to_string())?;
         serde_json::from_slice(&output.stdout)
             .map_err(|e| format!("status is no JSON: {e}: {}", String::from_utf8_lossy(&output.stdout)))
+    }
+
+    /// Waits until the agent has said this.
+    pub fn wait_for(&mut self, what: &str, patience: Duration) -> Result<(), String> {
+        self.up.wait_for(what, patience)
     }
 
     /// Waits until status says ready.
@@ -115,7 +121,7 @@ impl Rack {
         let pids: Vec<i64> =
             self.status()?["services"].as_array().into_iter().flatten().filter_map(|s| s["pid"].as_i64()).collect();
         self.stopped = true;
-        self.interrupt();
+        self.signal_agent(Signal::INT);
         self.up.wait(Duration::from_secs(5))?;
         let left: Vec<i64> = pids.into_iter().filter(|pid| Path::new(&format!("/proc/{pid}")).exists()).collect();
         if left.is_empty() { Ok(()) } else { Err(format!("still running after up ended: {left:?}")) }
@@ -145,9 +151,9 @@ impl Rack {
         told.collect()
     }
 
-    fn interrupt(&self) {
+    pub fn signal_agent(&self, signal: Signal) {
         // `ip netns exec` replaces itself by the program, so this is the agent's own pid.
-        self.up.signal(rustix::process::Signal::INT);
+        self.up.signal(signal);
     }
 }
 

@@ -1,5 +1,5 @@
 //! Sockets that an agent opens and passes to its child, keeping copies: datagrams wait in the kernel while the child is
-//! restarted. They pass by number; `SIPRACK_FDS` names them: `vip0.0=3,egress.0=4,control=5`.
+//! restarted. They pass by number; `SIPRACK_FDS` names them: `vip0.0=3,egress.0=4,control=5,beacons=6`.
 #![allow(unsafe_code)] // a descriptor's number becomes its owner here, once
 #![allow(clippy::disallowed_methods)] // the environment is how the numbers arrive
 
@@ -7,11 +7,14 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::UdpSocket;
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixDatagram;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub const VARIABLE: &str = "SIPRACK_FDS";
 /// The first number that is passed on; 0 to 2 are standard input, output and error.
 pub const FIRST: RawFd = 3;
+/// The name of the socket on which an lm-server tells its agent, by an octet, that a beacon has left.
+pub const BEACONS: &str = "beacons";
 
 /// The value of [`VARIABLE`] for sockets of these names, which the child gets in this order from [`FIRST`] on.
 pub fn variable<'n>(names: impl IntoIterator<Item = &'n str>) -> String {
@@ -46,6 +49,11 @@ impl Passed {
     /// The UDP socket of this name, if it was passed.
     pub fn udp(&mut self, name: &str) -> Option<UdpSocket> {
         self.0.remove(name).map(UdpSocket::from)
+    }
+
+    /// The Unix datagram socket of this name, if it was passed.
+    pub fn unix(&mut self, name: &str) -> Option<UnixDatagram> {
+        self.0.remove(name).map(UnixDatagram::from)
     }
 
     pub fn is_empty(&self) -> bool {
@@ -112,5 +120,15 @@ mod tests {
         let error = check("control", file.as_raw_fd()).expect_err("a file is no socket").to_string();
         assert!(error.contains("is no open socket"), "{error}");
         assert!(check("control", 1_000_000).is_err(), "nothing has this number");
+    }
+
+    #[test]
+    fn the_way_to_the_agent_is_taken_by_its_name() {
+        let (agents, childs) = UnixDatagram::pair().expect("a pair");
+        check(BEACONS, childs.as_raw_fd()).expect("a socket");
+        let mut passed = Passed(BTreeMap::from([(BEACONS.to_string(), OwnedFd::from(childs))]));
+        let told = passed.unix(BEACONS).expect("it was passed").send(&[0]).expect("room");
+        assert_eq!(agents.recv(&mut [0; 4]).ok(), Some(told));
+        assert!(passed.unix(BEACONS).is_none() && passed.is_empty());
     }
 }

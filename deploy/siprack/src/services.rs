@@ -1,6 +1,7 @@
 //! Which services a rack has, and which sockets of this machine they need. Used by the agent (`io/up`).
 
-use common::config::Rack;
+use common::config::{Planes, Rack};
+use common::ids::Plane;
 use std::net::{IpAddr, SocketAddr};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,11 +63,13 @@ pub struct Wanted {
     pub protocol: Protocol,
     pub address: SocketAddr,
     pub service: String,
-    /// What it is for: `SIP listener 0`, `admin port`.
+    /// What it is for: `SIP listener 0`, `admin port`; with two planes `control port on plane B`.
     pub purpose: String,
     /// An override that moves it elsewhere: `listeners.0.port=5070`.
     pub cure: String,
-    /// Name under which the agent passes the open socket on; without it the service opens it.
+    /// Name under which the agent passes the open socket on; without it the service opens it. The lm-server looks for
+    /// `vip<listener>.<worker>`, and on plane A for `control` and `egress.<worker>`, on plane B for `control_b` and
+    /// `egress_b.<worker>`.
     pub passed_as: Option<String>,
     /// Whether several workers share the address.
     pub shared: bool,
@@ -142,13 +145,18 @@ impl Plan {
                 wanted.shared = lm.workers > 1;
             }
         }
-        let control = SocketAddr::new(lm.planes.a, lm.control_port);
-        let key = format!("load_managers.{at}.control_port");
-        self.add(service, Protocol::Udp, control, "control port", key).passed_as = Some("control".into());
-        for worker in 0..lm.workers {
-            let egress = SocketAddr::new(lm.planes.a, lm.egress_port.saturating_add(worker));
-            let key = format!("load_managers.{at}.egress_port");
-            self.add(service, Protocol::Udp, egress, "egress port", key).passed_as = Some(format!("egress.{worker}"));
+        for (plane, ip) in lm.planes.iter() {
+            let (suffix, purpose) = (suffix(plane), on(plane, lm.planes, "control port"));
+            let control = SocketAddr::new(ip, lm.control_port);
+            let key = format!("load_managers.{at}.control_port");
+            self.add(service, Protocol::Udp, control, &purpose, key).passed_as = Some(format!("control{suffix}"));
+            let purpose = on(plane, lm.planes, "egress port");
+            for worker in 0..lm.workers {
+                let egress = SocketAddr::new(ip, lm.egress_port.saturating_add(worker));
+                let key = format!("load_managers.{at}.egress_port");
+                let wanted = self.add(service, Protocol::Udp, egress, &purpose, key);
+                wanted.passed_as = Some(format!("egress{suffix}.{worker}"));
+            }
         }
         self.add(service, Protocol::Tcp, lm.admin, "admin port", format!("load_managers.{at}.admin"));
     }
@@ -156,20 +164,25 @@ impl Plan {
     fn node(&mut self, rack: &Rack, service: &Service) {
         let Some(at) = rack.cc_nodes.iter().position(|s| s.id.0 == service.id) else { return };
         let node = &rack.cc_nodes[at];
-        for worker in 0..node.workers {
-            let sip = SocketAddr::new(node.planes.a, node.sip_port.saturating_add(worker));
-            self.add(service, Protocol::Udp, sip, "SIP port", format!("cc_nodes.{at}.sip_port"));
+        for (plane, ip) in node.planes.iter() {
+            let purpose = on(plane, node.planes, "SIP port");
+            for worker in 0..node.workers {
+                let sip = SocketAddr::new(ip, node.sip_port.saturating_add(worker));
+                self.add(service, Protocol::Udp, sip, &purpose, format!("cc_nodes.{at}.sip_port"));
+            }
+            let (control, purpose) = (SocketAddr::new(ip, node.control_port), on(plane, node.planes, "control port"));
+            self.add(service, Protocol::Udp, control, &purpose, format!("cc_nodes.{at}.control_port"));
         }
-        let control = SocketAddr::new(node.planes.a, node.control_port);
-        self.add(service, Protocol::Udp, control, "control port", format!("cc_nodes.{at}.control_port"));
         self.add(service, Protocol::Tcp, node.admin, "admin port", format!("cc_nodes.{at}.admin"));
     }
 
     fn location_server(&mut self, rack: &Rack, service: &Service) {
         let Some(at) = rack.location_servers.iter().position(|s| s.id == service.id) else { return };
         let server = &rack.location_servers[at];
-        let stream = SocketAddr::new(server.planes.a, server.port);
-        self.add(service, Protocol::Tcp, stream, "location stream", format!("location_servers.{at}.port"));
+        for (plane, ip) in server.planes.iter() {
+            let (stream, purpose) = (SocketAddr::new(ip, server.port), on(plane, server.planes, "location stream"));
+            self.add(service, Protocol::Tcp, stream, &purpose, format!("location_servers.{at}.port"));
+        }
         self.add(service, Protocol::Tcp, server.admin, "admin port", format!("location_servers.{at}.admin"));
         let api =
             self.add(service, Protocol::Tcp, server.api, "provisioning API", format!("location_servers.{at}.api"));
@@ -179,6 +192,23 @@ impl Plan {
                 SocketAddr::new(server.api.ip(), server.api.port().wrapping_add(1).max(1024))
             );
         }
+    }
+}
+
+/// What stands behind the names of sockets of this plane; plane A's have the plain names.
+fn suffix(plane: Plane) -> &'static str {
+    match plane {
+        Plane::A => "",
+        Plane::B => "_b",
+    }
+}
+
+/// A socket's purpose in words; a server with one plane need not tell which.
+fn on(plane: Plane, planes: Planes, purpose: &str) -> String {
+    match (planes.b, plane) {
+        (None, _) => purpose.to_string(),
+        (Some(_), Plane::A) => format!("{purpose} on plane A"),
+        (Some(_), Plane::B) => format!("{purpose} on plane B"),
     }
 }
 
@@ -205,5 +235,34 @@ mod tests {
         assert_eq!(cure("SIP listener 0"), Some("listeners.0.port=5070"));
         assert_eq!(cure("provisioning API"), Some("one_machine.api=127.0.0.1:8081"));
         assert_eq!(cure("SIP port"), Some("one_machine.base_port=25000"));
+    }
+
+    #[test]
+    fn with_two_planes_there_are_sockets_on_both_and_the_words_tell_them_apart() {
+        let mut rack = Rack::one_machine_default(1).expand();
+        let b = IpAddr::from([127, 0, 0, 2]);
+        rack.load_managers[0].planes.b = Some(b);
+        rack.load_managers[0].workers = 2;
+        rack.cc_nodes[0].planes.b = Some(b);
+        rack.location_servers[0].planes.b = Some(b);
+        let wanted = sockets(&rack, &of_this_machine(&rack, |_| true), None);
+        let passed: Vec<&str> = wanted.iter().filter_map(|w| w.passed_as.as_deref()).collect();
+        let on_a = ["vip0.0", "vip0.1", "control", "egress.0", "egress.1"];
+        assert_eq!(passed, [&on_a[..], &["control_b", "egress_b.0", "egress_b.1"]].concat());
+        let in_words = |w: &Wanted| format!("{} {} of {}: {}", w.address.port(), w.purpose, w.service, w.cure);
+        let on_b: Vec<String> = wanted.iter().filter(|w| w.address.ip() == b).map(in_words).collect();
+        assert_eq!(
+            on_b,
+            [
+                "15002 location stream on plane B of location-server-1: location_servers.0.port=15012",
+                "15001 control port on plane B of lm-server-1: load_managers.0.control_port=15011",
+                "15010 egress port on plane B of lm-server-1: load_managers.0.egress_port=15020",
+                "15011 egress port on plane B of lm-server-1: load_managers.0.egress_port=15021",
+                "15220 SIP port on plane B of cc-node-1: cc_nodes.0.sip_port=15230",
+                "15021 control port on plane B of cc-node-1: cc_nodes.0.control_port=15031",
+            ]
+        );
+        let purposes: Vec<&str> = wanted.iter().map(|w| w.purpose.as_str()).collect();
+        assert!(purposes.contains(&"control port on plane A") && !purposes.contains(&"control port"), "{purposes:?}");
     }
 }

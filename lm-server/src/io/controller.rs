@@ -10,6 +10,7 @@ use common::keys::Generations;
 use common::time::{Duration, Time};
 use std::net::UdpSocket;
 use std::os::fd::AsFd;
+use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -24,6 +25,9 @@ pub struct Controller {
     sockets: Vec<(Plane, UdpSocket)>,
     /// One for each of `sockets`.
     batches: Vec<SendBatch>,
+    /// Where the agent is told of beacons, and how many it has been told of.
+    agent: Option<UnixDatagram>,
+    told_beacons: u64,
     receiver: Receiver,
     shared: Arc<Shared>,
     wakeable: Wakeable,
@@ -37,6 +41,7 @@ impl Controller {
         core: Core,
         clock: Clock,
         sockets: Vec<(Plane, UdpSocket)>,
+        agent: Option<UnixDatagram>,
         shared: Arc<Shared>,
         wakeable: Wakeable,
     ) -> Controller {
@@ -45,6 +50,8 @@ impl Controller {
             clock,
             batches: sockets.iter().map(|_| SendBatch::new()).collect(),
             sockets,
+            agent,
+            told_beacons: 0,
             receiver: Receiver::new(),
             told_keys: **shared.wanted_keys.load(),
             shared,
@@ -132,6 +139,21 @@ impl Controller {
             }
         }
         self.effects = effects;
+        self.tell_the_agent();
+    }
+
+    /// One octet, if beacons have left. From the first table on: a start may have to compute many placements, and who has
+    /// told of no beacon yet is not missed.
+    fn tell_the_agent(&mut self) {
+        let made = self.core.beacons();
+        if made == self.told_beacons || self.shared.table.load().is_none() {
+            return;
+        }
+        self.told_beacons = made;
+        if let Some(agent) = &self.agent {
+            // Full: an agent that does not run misses nothing. Gone: this process goes with it.
+            let _ = agent.send(&[0]);
+        }
     }
 
     fn discard_queued(&mut self) {

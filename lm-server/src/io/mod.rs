@@ -2,7 +2,7 @@
 //! binary call.
 //!
 //! - `forwarder`, one thread a worker: the packet path. `counters`: what they count.
-//! - `controller`, one thread: control sockets, `membership::Core`, beacons.
+//! - `controller`, one thread: control sockets, `membership::Core`, beacons, of which it tells the agent.
 //! - `admin`, the caller's thread: what people and Prometheus see; `keys`: the operator's orders there; `rotation`: what came
 //!   of them, on disk.
 //! - `sockets`: passed on by the agent, or opened here. `shared`: what the threads share.
@@ -73,7 +73,7 @@ pub fn run(options: Options) -> Result<(), StartError> {
 
     let mut threads = Threads::new(shared.clone());
     threads.start("controller", |wakeable| {
-        let mut controller = Controller::new(core, clock, sockets.control, shared.clone(), wakeable);
+        let mut controller = Controller::new(core, clock, sockets.control, sockets.beacons, shared.clone(), wakeable);
         move || controller.run()
     })?;
     for (number, (worker, counters)) in sockets.workers.into_iter().zip(counters).enumerate() {

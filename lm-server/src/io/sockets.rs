@@ -1,17 +1,20 @@
 //! The load manager's UDP sockets. The agent opens them and passes them on, so that datagrams wait in the kernel while an
-//! lm-server is restarted; what it does not pass is opened here.
+//! lm-server is restarted; what it does not pass is opened here. And the way on which the agent is told of beacons.
 
 use common::config::{LoadManager, Rack};
 use common::ids::{ListenerId, Plane};
-use common::io::fds::Passed;
+use common::io::fds::{self, Passed};
 use common::io::start::StartError;
 use common::io::udp;
 use std::io::Error;
 use std::net::{SocketAddr, UdpSocket};
+use std::os::unix::net::UnixDatagram;
 
 pub struct Sockets {
     /// One a plane.
     pub control: Vec<(Plane, UdpSocket)>,
+    /// To the agent; none if a person has started this process.
+    pub beacons: Option<UnixDatagram>,
     /// One entry a worker.
     pub workers: Vec<WorkerSockets>,
 }
@@ -55,7 +58,11 @@ impl Sockets {
             let address = SocketAddr::new(ip, lm.control_port);
             control.push((plane, take(passed, &name, "the control port", address, false)?));
         }
-        Ok(Sockets { control, workers })
+        let beacons = passed.unix(fds::BEACONS);
+        if let Some(socket) = &beacons {
+            socket.set_nonblocking(true).map_err(|e| StartError::io("the socket to the agent", e))?;
+        }
+        Ok(Sockets { control, beacons, workers })
     }
 }
 

@@ -1,6 +1,8 @@
 //! The live runs, one promise a file.
 
 mod dialogs;
+mod draining;
+mod hanging;
 mod healing;
 mod ipv6;
 mod load;
@@ -22,6 +24,8 @@ pub const ALL: &[Case] = &[
     Case { name: "a newcomer's two commands on loopback", needs: &[], run: newcomer::run },
     Case { name: "two seconds of load", needs: &[], run: load::run },
     Case { name: "a stopped node goes on", needs: &[], run: stopping::run },
+    Case { name: "a stopped load manager is killed and replaced", needs: &[], run: hanging::run },
+    Case { name: "a node is drained and taken back", needs: &[], run: draining::run },
     Case { name: "bad input is refused with words", needs: &[], run: refusals::run },
     Case { name: "200 users register, 500 calls at 50/s", needs: &["ip", "sipp"], run: subscribers::run },
     Case { name: "two phones behind two routers", needs: &["ip", "nft", "baresip"], run: phones_behind_nat::run },

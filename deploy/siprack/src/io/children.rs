@@ -1,11 +1,13 @@
 //! The services as child processes: this program runs itself (`siprack serve …`), each child in a process group of its
 //! own with its output in a log file.
 
+use super::beacons::{self, Beacons};
 use crate::failure::{Failure, exit};
-use crate::services::Service;
+use crate::services::{Kind, Service};
 use command_fds::{CommandFdExt, FdMapping};
 use common::ids::BootId;
 use common::io::fds;
+use common::time::{Duration, Time};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
@@ -22,11 +24,17 @@ pub struct Launch<'a> {
     pub program: &'a Path,
     pub rack_file: &'a Path,
     pub data: &'a Path,
+    /// How often an lm-server is to make a beacon.
+    pub beacon_period: Duration,
 }
 
 /// One running child.
 pub struct Running {
     child: Child,
+    /// Of an lm-server that has not been given up.
+    beacons: Option<Beacons>,
+    /// It was killed after so long without a beacon.
+    given_up_after: Option<Duration>,
     log: PathBuf,
     /// Where its part of the log begins.
     log_from: u64,
@@ -65,9 +73,16 @@ impl Launch<'_> {
             .stderr(output)
             // Ctrl-C goes to the terminal's group: only the agent, which ends its children in order.
             .process_group(0);
-        pass(&mut command, sockets).map_err(|e| what(&e))?;
+        let beacons = match service.kind {
+            Kind::LmServer => Some(beacons::channel(self.beacon_period).map_err(|e| what(&e))?),
+            Kind::LocationServer | Kind::CcNode => None,
+        };
+        let mut passed = sockets.to_vec();
+        passed.extend(beacons.iter().map(|(_, of_the_child)| (fds::BEACONS, of_the_child)));
+        pass(&mut command, &passed).map_err(|e| what(&e))?;
         let child = command.spawn().map_err(|e| what(&e))?;
-        Ok(Running { child, log: log.to_path_buf(), log_from })
+        let beacons = beacons.map(|(ours, _)| ours);
+        Ok(Running { child, beacons, given_up_after: None, log: log.to_path_buf(), log_from })
     }
 }
 
@@ -92,9 +107,21 @@ impl Running {
     pub fn ended(&mut self) -> Option<String> {
         match self.child.try_wait() {
             Ok(None) => None,
-            Ok(Some(status)) => Some(describe(status)),
+            Ok(Some(status)) => Some(match self.given_up_after {
+                Some(silence) => format!("{}: it had sent no beacon for {} ms", describe(status), silence.as_millis()),
+                None => describe(status),
+            }),
             Err(e) => Some(format!("lost: {e}")),
         }
+    }
+
+    /// Kills it if it is an lm-server whose beacons have stopped; after how long, said once. To be asked every 50 ms.
+    pub fn give_up_if_silent(&mut self, now: Time) -> Option<Duration> {
+        let silence = self.beacons.as_mut()?.silent_for(now)?;
+        (self.beacons, self.given_up_after) = (None, Some(silence));
+        // SIGTERM would wait for a process that does not run.
+        self.kill();
+        Some(silence)
     }
 
     pub fn terminate(&self) {

@@ -1,11 +1,12 @@
 //! Everything of `siprack` that touches the machine. `run` is what `main` calls.
 //!
-//! `up` is the agent; it uses `rack_file`, `state_directory`, `open_sockets`, `children`, `watch`, `status_port`,
-//! `signals`, `farewell`, `systemd` and `terminal`. `serve` is what the agent's children run. `client` reaches a running
-//! rack, for `operator`, `drain`, `keys`, `import` and `try_call`. `load` is the load generator's sockets, which `benches/` uses
-//! too.
+//! `up` is the agent; it uses `rack_file`, `state_directory`, `open_sockets`, `children` (with `beacons`), `watch`,
+//! `status_port`, `signals`, `farewell`, `systemd` and `terminal`. `serve` is what the agent's children run. `client`
+//! reaches a running rack, for `operator`, `drain`, `keys`, `import` and `try_call`. `load` is the load generator's sockets,
+//! which `benches/` uses too.
 #![allow(clippy::disallowed_methods, reason = "this is the shell: clocks, threads and the environment are read here")]
 
+mod beacons;
 mod children;
 mod client;
 mod drain;

@@ -1,5 +1,6 @@
 //! `siprack up`: the agent. Opens the sockets, starts the services of this machine as child processes, restarts those
-//! that die, says READY when all are started and level, and ends all of them when it is told to end.
+//! that die, kills an lm-server that hangs, says READY when all are started and level, and ends all of them when it is told
+//! to end.
 
 use super::children::{Launch, Running};
 use super::open_sockets::{self, Passed};
@@ -24,7 +25,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-/// The longest sleep of the agent: children are looked at at least this often.
+/// The longest sleep of the agent: children are looked at, and an lm-server's pulse is felt, at least this often.
 const TURN: Duration = Duration::from_millis(50);
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
@@ -186,6 +187,7 @@ impl Agent {
             }
             self.look_after_children(&mut effects);
             if !self.supervisor.is_stopping() {
+                self.kill_the_silent();
                 self.announce();
                 systemd::alive();
             }
@@ -223,7 +225,8 @@ impl Agent {
         let service = &self.services[i];
         let of_it = self.passed.iter().filter(|p| p.service == service.name);
         let sockets: Vec<_> = of_it.map(|p| (p.name.as_str(), &p.socket)).collect();
-        let launch = Launch { program: &self.program, rack_file: &self.rack_file, data: &self.data };
+        let beacon_period = Duration::from_millis(u64::from(self.rack.heartbeat.period_ms));
+        let launch = Launch { program: &self.program, rack_file: &self.rack_file, data: &self.data, beacon_period };
         let started = launch.start(service, boot, &sockets, &self.directory.log_of(&service.name));
         let mut board = status_port::read(&self.board);
         let watched = &mut board.services[i];
@@ -260,6 +263,17 @@ impl Agent {
                 self.mourn(i, boot, &format!("{} (process {pid}) {how}", self.services[i].name), &words);
             }
             self.supervisor.handle(self.now(), Input::Ended(i), effects);
+        }
+    }
+
+    /// An lm-server that hangs would keep the VIP silent for as long as it does.
+    fn kill_the_silent(&mut self) {
+        let now = self.now();
+        for (service, child) in self.services.iter().zip(&mut self.children) {
+            if let Some(silence) = child.as_mut().and_then(|child| child.give_up_if_silent(now)) {
+                let (name, ms) = (&service.name, silence.as_millis());
+                say(&format!("ALARM: {name} has sent no beacon for {ms} ms; it is killed and started again"));
+            }
         }
     }
 

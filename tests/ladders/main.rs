@@ -26,7 +26,7 @@ use simulated_rack::simulation::{PhoneId, Simulation};
 use siprack::phone::{Event, Order, Pickup};
 
 /// Seeds of a test: as many fixed ones as `SIPRACK_FIXED_SEEDS` says (200), so that a run is the same everywhere, and
-/// `SIPRACK_NEW_SEEDS` (100) that nobody has run before. A soak has four times as many.
+/// `SIPRACK_NEW_SEEDS` (100) that nobody has run before. A soak has four times as many. `SIPRACK_SEED`: that one alone.
 pub fn seeds() -> Vec<u64> {
     seeds_of(800)
 }
@@ -34,6 +34,9 @@ pub fn seeds() -> Vec<u64> {
 /// The same, with `soak` fixed ones in a soak.
 pub fn seeds_of(soak: u64) -> Vec<u64> {
     let count = |name: &str, default: u64| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default);
+    if let Some(one) = std::env::var("SIPRACK_SEED").ok().and_then(|v| v.parse().ok()) {
+        return vec![one];
+    }
     let soaks = std::env::var("SIPRACK_SOAK").is_ok_and(|v| v == "yes");
     let fixed = 1..=count("SIPRACK_FIXED_SEEDS", if soaks { soak } else { 200 });
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64);

@@ -19,6 +19,8 @@ pub struct Leases {
     /// When each heartbeat of each incarnation was sent.
     beats: BTreeMap<(NodeId, BootId, u64), Time>,
     until: BTreeMap<(NodeId, BootId), Time>,
+    /// When the newest heartbeat of each that any beacon has echoed was sent.
+    echoed: BTreeMap<(NodeId, BootId), Time>,
 }
 
 impl Leases {
@@ -38,6 +40,20 @@ impl Leases {
             }
         }
         Ok(())
+    }
+
+    /// A beacon leaves the load manager.
+    pub fn echo(&mut self, beacon: &Beacon) {
+        for echo in &beacon.echoes {
+            let Some(at) = self.beats.get(&(echo.node, echo.boot, echo.sequence)) else { continue };
+            let newest = self.echoed.entry((echo.node, echo.boot)).or_default();
+            *newest = (*newest).max(*at);
+        }
+    }
+
+    /// When the newest heartbeat that the load manager takes for a sign of life was sent.
+    pub fn last_sign(&self, node: NodeId, boot: BootId) -> Option<Time> {
+        self.echoed.get(&(node, boot)).copied()
     }
 
     /// Whether this incarnation may send.

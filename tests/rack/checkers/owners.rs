@@ -1,6 +1,6 @@
 //! No slot is without an owner for more than 450 ms: a node that cannot serve (dead, stopped, or without a lease) is out of
 //! the placement by then; for one whose workers stand still it is a second. Counted from when the load manager itself runs
-//! and judges again. And nobody who serves is taken for dead.
+//! and judges again, and from its last sign of life: stopped for 300 ms and then cut off it is out 450 ms behind the cut. And nobody who serves is taken for dead.
 
 use super::leases::Leases;
 use crate::site::Site;
@@ -53,10 +53,15 @@ impl Owners {
                 *idle = (now, true);
             }
             let (since, stuck) = *idle;
+            // Who was heard again meanwhile has met with something new. A heart beats on over workers that stand still.
+            let sign = leases.last_sign(node, boot).filter(|_| !stuck);
+            let since = sign.map_or(since, |sign| since.max(sign));
             let since = self.judges_from.map_or(since, |from| since.max(from));
             if now.since(since) > if stuck { LONGEST_STUCK } else { LONGEST } {
                 let long = now.since(since);
-                return Err(format!("node {node} (boot {boot}) owns slots and has not served them for {long:?}"));
+                return Err(format!(
+                    "node {node} (boot {boot}) owns slots at {now:?} and has not served them for {long:?}"
+                ));
             }
         }
         Ok(())

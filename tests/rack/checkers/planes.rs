@@ -70,6 +70,7 @@ impl Planes {
             && let Some(beacon) = self.beacons.read(site, datagram)
         {
             self.live.beacon(now, &beacon);
+            self.leases.echo(&beacon);
         }
         let header = inside(site, datagram);
         let mut found = self.leases.sent(site, now, datagram);

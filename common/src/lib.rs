@@ -5,7 +5,8 @@
 //! 3. `location`: the commands, records and entries of the provisioning log.
 //! 4. `sip`: the message: scan, index, views, edits, replies.
 //! 5. `placement`, `token`, `branch`, `tag`, `deadlines`: pure functions and structures on top of them.
-//! 6. `wire`: what goes over the planes: heartbeat, beacon, control, PROXY v2, sealed frames, the location stream.
+//! 6. `wire`: what goes over the planes: heartbeat, beacon, control, PROXY v2, sealed frames and datagrams, the
+//!    location stream.
 //! 7. `config`, `metrics`: the rack file, the counters.
 //! 8. `io`: sockets, clocks, file descriptors, the admin port. The only place in this crate that touches the machine.
 

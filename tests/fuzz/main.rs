@@ -5,8 +5,8 @@
 //!   bugs that brought down others), [`dictionary`].
 //! - One value or message: [`scan`], [`message`], [`limits`], [`headers`], [`uri`], [`params`], [`edit`], [`reply`], [`digest`],
 //!   [`tokens`], [`branch`], [`stun`].
-//! - What goes over the planes and onto the disk: [`proxy_header`], [`planes`], [`sealed`], [`location_stream`],
-//!   [`segments`], [`config`].
+//! - What goes over the planes and onto the disk: [`proxy_header`], [`planes`], [`sealed`], [`packet`],
+//!   [`location_stream`], [`segments`], [`config`].
 //! - Sequences: [`node`] (phones, trunks and liars in any order), [`strangers`] (nobody is known), [`load_manager`],
 //!   [`dns`] (name servers that say anything).
 //! - [`linear`]: 8 times the input is at most 10 times the work.
@@ -36,6 +36,7 @@ mod uri;
 
 mod config;
 mod location_stream;
+mod packet;
 mod planes;
 mod proxy_header;
 mod sealed;

@@ -4,6 +4,7 @@
 //! - `heartbeat`: node → load manager, each period.
 //! - `frame` with `beacon` and `control`: load manager ↔ nodes and agents.
 //! - `proxy`: in front of every SIP message inside.
+//! - `packet`: one sealed datagram of a worker: shadow records between nodes.
 //! - `sealed` with `location`: the stream between location server and nodes.
 
 pub mod beacon;
@@ -12,6 +13,7 @@ pub mod frame;
 pub mod heartbeat;
 pub mod location;
 mod mac;
+pub mod packet;
 pub mod proxy;
 pub mod sealed;
 #[cfg(test)]

@@ -131,7 +131,8 @@ impl Opener {
     }
 }
 
-fn nonce(counter: u64) -> Nonce {
+/// Four zero octets and the counter.
+pub(super) fn nonce(counter: u64) -> Nonce {
     let mut nonce = Nonce::default();
     nonce[4..].copy_from_slice(&counter.to_be_bytes());
     nonce

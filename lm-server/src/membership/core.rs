@@ -274,6 +274,10 @@ impl Core {
         if self.nonces.age(report.nonce, now).is_none() {
             return Err(Refusal::StaleNonce);
         }
+        // Before the placement is adopted in which its predecessor lives.
+        if self.learning.is_some() {
+            server.introduce(now, report.boot);
+        }
         report.keys.iter().for_each(|known| self.keys.turn(known));
         self.heard_epoch = self.heard_epoch.max(report.epoch);
         let ours = self.table.placement();

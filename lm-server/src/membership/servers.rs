@@ -146,6 +146,13 @@ impl Server {
         }
     }
 
+    /// A report of an incarnation that has sent no heartbeat yet: whoever was there before it is gone.
+    pub fn introduce(&mut self, now: Time, boot: BootId) {
+        if self.incarnation.as_ref().is_none_or(|i| i.boot < boot) {
+            self.incarnation = Some(Incarnation::new(boot, now));
+        }
+    }
+
     /// The agent says that this incarnation's process is gone. False if a later one is known to be gone, too: boot ids grow,
     /// and an agent speaks of the last.
     pub fn stopped(&mut self, boot: BootId) -> bool {
@@ -339,6 +346,10 @@ impl ServerTable {
             server.stood = member.live.or_else(|| before(server.node));
             server.drains = member.draining;
             if server.incarnation.as_ref().is_some_and(|i| server.retired.contains(&i.boot)) {
+                server.incarnation = None;
+            }
+            // Its report came before any heartbeat.
+            if server.incarnation.as_ref().is_some_and(|i| Some(i.boot) == member.live && i.counted == 0) {
                 server.incarnation = None;
             }
             match (member.live, &mut server.incarnation) {

@@ -14,9 +14,6 @@ use common::wire::beacon::Beacon;
 use common::wire::heartbeat::{Heartbeat, NodeState, V2};
 use std::time::Duration;
 
-/// A plane on which the load manager was not heard for so long is none on which we hear it.
-const PLANE_SILENT: Duration = Duration::from_millis(150);
-
 /// What of a node never changes while it lives.
 #[derive(Clone, Debug)]
 pub struct HeartSetup {
@@ -145,7 +142,7 @@ impl Heart {
             location_sum: facts.location_sum,
             backups: facts.backups.clone(),
             strays: facts.strays,
-            hears: PlaneSet::of(Plane::ALL.into_iter().filter(|plane| self.hears(now, *plane))),
+            hears: self.hears(now),
         };
         Heartbeat { node: setup.node, sip_port: setup.sip_port, state: state(facts), v2: Some(v2) }
     }
@@ -177,19 +174,14 @@ impl Heart {
         true
     }
 
-    /// The plane on which the load manager is reached: above all one on which it hears us, for a plane may fail in one
-    /// direction; then one on which we hear it, for what it hears is old news by then. None is left for its equal.
+    /// The plane on which the load manager is reached.
     pub fn lm_plane(&mut self, now: Time) -> Plane {
-        let worth = |plane: Plane| (self.lm_hears.has(plane), self.hears(now, plane));
-        let other = self.lm_plane.other();
-        if worth(other) > worth(self.lm_plane) {
-            self.lm_plane = other;
-        }
+        self.lm_plane = self.lm_plane.or_better(self.lm_hears, self.hears(now));
         self.lm_plane
     }
 
-    fn hears(&self, now: Time, plane: Plane) -> bool {
-        now.since(self.heard[plane as usize]) <= PLANE_SILENT
+    fn hears(&self, now: Time) -> PlaneSet {
+        PlaneSet::heard(self.heard.map(Some), now)
     }
 
     pub fn lm_clock(&self) -> LmClock {

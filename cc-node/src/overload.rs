@@ -4,6 +4,7 @@
 //! the heartbeat's thread owns both.
 
 use common::time::{Duration, Time};
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 
 /// All new calls.
@@ -22,17 +23,45 @@ const LATELY: Duration = Duration::from_secs(32);
 /// What is under way by a table that has just been replaced.
 const UNDER_WAY: Duration = Duration::from_millis(150);
 
+/// The highest of what was said within a span of time.
+#[derive(Debug)]
+struct Highest<V> {
+    span: Duration,
+    /// Each smaller than all before it.
+    said: VecDeque<(Time, V)>,
+}
+
+impl<V: Ord + Copy> Highest<V> {
+    fn within(span: Duration) -> Highest<V> {
+        Highest { span, said: VecDeque::new() }
+    }
+
+    fn say(&mut self, now: Time, value: V) {
+        while self.said.back().is_some_and(|(_, said)| *said <= value) {
+            self.said.pop_back();
+        }
+        self.said.push_back((now, value));
+        while self.said.front().is_some_and(|(at, _)| now.since(*at) > self.span) {
+            self.said.pop_front();
+        }
+    }
+
+    fn get(&self) -> Option<V> {
+        self.said.front().map(|(_, said)| *said)
+    }
+}
+
 #[derive(Debug)]
 pub struct Overload {
     admit: u16,
     looked: Time,
-    /// Fractions of late, each smaller than all behind it: the first is the smallest.
-    lately: VecDeque<(Time, u16)>,
+    /// The smallest fraction of late is the highest of these.
+    lately: Highest<Reverse<u16>>,
 }
 
 impl Overload {
     pub fn new(now: Time) -> Overload {
-        Overload { admit: ALL, looked: now, lately: VecDeque::new() }
+        Overload { admit: ALL, looked: now, lately: Highest::within(LATELY) }
     }
 
     /// `behind`: of the worker that is furthest behind.
@@ -46,13 +75,7 @@ impl Overload {
         } else if behind <= CALM {
             self.admit = self.admit.saturating_add(ALL / 64);
         }
-        while self.lately.back().is_some_and(|(_, admit)| *admit >= self.admit) {
-            self.lately.pop_back();
-        }
-        self.lately.push_back((now, self.admit));
-        while self.lately.front().is_some_and(|(at, _)| now.since(*at) > LATELY) {
-            self.lately.pop_front();
-        }
+        self.lately.say(now, Reverse(self.admit));
     }
 
     /// The share of new calls that is taken, in 1/65,535.
@@ -62,7 +85,7 @@ impl Overload {
 
     /// The smallest of the last 32 s.
     pub fn least(&self) -> u16 {
-        self.lately.front().map_or(self.admit, |(_, admit)| *admit)
+        self.lately.get().map_or(self.admit, |Reverse(admit)| admit)
     }
 }
 
@@ -70,27 +93,19 @@ impl Overload {
 /// nodes refuse it by now and it may be a repeat.
 #[derive(Debug)]
 pub struct Announced {
-    /// A heartbeat that is older than this has been followed by one that was heard, or we are removed.
-    believed: Duration,
-    /// What heartbeats have said, each smaller than all before it: the first is the highest.
-    said: VecDeque<(Time, u16)>,
+    /// What heartbeats have said of late: an older one has been followed by one that was heard, or we are removed.
+    believed: Highest<u16>,
 }
 
 impl Announced {
     /// `down_after`: for so long a node that is not heard is live for the load manager.
     pub fn new(down_after: Duration) -> Announced {
-        Announced { believed: down_after + UNDER_WAY, said: VecDeque::new() }
+        Announced { believed: Highest::within(down_after + UNDER_WAY) }
     }
 
     /// A heartbeat is about to say this.
     pub fn say(&mut self, now: Time, admit: u16) {
-        while self.said.back().is_some_and(|(_, said)| *said <= admit) {
-            self.said.pop_back();
-        }
-        self.said.push_back((now, admit));
-        while self.said.front().is_some_and(|(at, _)| now.since(*at) > self.believed) {
-            self.said.pop_front();
-        }
+        self.believed.say(now, admit);
     }
 
     /// The load manager learns: it has just started, and takes us for a node that admits all until it hears otherwise, or it
@@ -100,7 +115,7 @@ impl Announced {
     }
 
     pub fn most(&self) -> u16 {
-        self.said.front().map_or(ALL, |(_, said)| *said)
+        self.believed.get().unwrap_or(ALL)
     }
 }
 
@@ -130,7 +145,7 @@ mod tests {
         assert_eq!((o.admit(), o.least()), (ALL, LEAST), "what was refused lately may still be repeated");
         after(&mut o, now, 32 * 20, 0);
         assert_eq!(o.least(), ALL);
-        assert!(o.lately.len() < 700);
+        assert!(o.lately.said.len() < 700);
     }
 
     #[test]
@@ -145,7 +160,7 @@ mod tests {
         a.say(ms(550), 30_000);
         assert_eq!(a.most(), 40_000);
         a.say(ms(600), 45_000);
-        assert_eq!((a.most(), a.said.len()), (45_000, 1));
+        assert_eq!((a.most(), a.believed.said.len()), (45_000, 1));
         a.say(ms(2_000), 30_000);
         assert_eq!(a.most(), 30_000, "even if nothing was said for long");
     }

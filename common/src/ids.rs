@@ -1,7 +1,12 @@
 //! The names of things in a rack. All are plain numbers with a type of their own, so that one is never passed for another.
 
+use crate::time::Time;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::time::Duration;
+
+/// Three beacons or heartbeats of the default period: a plane that brought none of them for longer is not heard.
+const SILENT: Duration = Duration::from_millis(150);
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident($inner:ty)) => {
@@ -65,6 +70,13 @@ impl Plane {
     pub fn other(self) -> Plane {
         if self == Plane::A { Plane::B } else { Plane::A }
     }
+
+    /// The plane to send on: above all one on which the far end hears us, for a plane may fail in one direction; then one
+    /// on which we hear it, for what it hears is old news by then. This one is not left for its equal.
+    pub fn or_better(self, it_hears_us: PlaneSet, we_hear_it: PlaneSet) -> Plane {
+        let worth = |plane: Plane| (it_hears_us.has(plane), we_hear_it.has(plane));
+        if worth(self.other()) > worth(self) { self.other() } else { self }
+    }
 }
 
 /// Some of the planes: bit 0 is A, bit 1 is B.
@@ -77,6 +89,16 @@ impl PlaneSet {
 
     pub fn of(planes: impl IntoIterator<Item = Plane>) -> PlaneSet {
         PlaneSet(planes.into_iter().fold(0, |set, plane| set | 1 << plane as u8))
+    }
+
+    /// Those on which something came lately.
+    pub fn heard(last: [Option<Time>; 2], now: Time) -> PlaneSet {
+        let lately = |plane: &Plane| last[*plane as usize].is_some_and(|at| now.since(at) <= SILENT);
+        PlaneSet::of(Plane::ALL.into_iter().filter(lately))
+    }
+
+    pub fn and(self, other: PlaneSet) -> PlaneSet {
+        PlaneSet(self.0 & other.0)
     }
 
     pub fn has(self, plane: Plane) -> bool {

@@ -1,6 +1,6 @@
 //! What siprack's programs share. Imports run downwards only: a module may use what stands above it here.
 //!
-//! 1. `ids`, `time`: the words everything is said in.
+//! 1. `time`, `ids`: the words everything is said in.
 //! 2. `keys`, `call_hash`, `fields`, `flow`: derived keys, the keyed hashes, where a side of a call is reached.
 //! 3. `location`: the commands, records and entries of the provisioning log.
 //! 4. `sip`: the message: scan, index, views, edits, replies.
@@ -10,8 +10,9 @@
 //! 7. `config`, `metrics`: the rack file, the counters.
 //! 8. `io`: sockets, clocks, file descriptors, the admin port. The only place in this crate that touches the machine.
 
-pub mod ids;
 pub mod time;
+
+pub mod ids;
 
 pub mod call_hash;
 pub mod fields;

@@ -1,14 +1,30 @@
 //! Load on a rack from outside: whoever makes it stands behind `Load`, so that cases need not know.
 
 use crate::namespaces::Host;
-use crate::process::Running;
+use crate::process::{Running, run, siprack};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 /// What came of a load.
 pub struct Outcome {
     pub calls: u64,
     pub failed: u64,
+}
+
+/// The demo rack's subscribers, for `siprack load`.
+pub const SUBSCRIBERS: [&str; 6] = ["--first-user", "1001", "--users", "20", "--password", "secret"];
+
+/// What `siprack load` tells of a load that it made; not all ending well is an error.
+pub fn made_by_siprack(arguments: &[&str]) -> Result<Value, String> {
+    let said = run(Command::new(siprack()?).arg("load").args(arguments).arg("--json"))?;
+    let seen: Value = serde_json::from_str(&said)
+        .map_err(|e| format!("`siprack load {arguments:?} --json` is no JSON: {e}: {said}"))?;
+    match seen["failed"] == 0 && seen["finished"] == seen["started"] {
+        true => Ok(seen),
+        false => Err(format!("`siprack load {arguments:?}`: not all ended well: {seen}")),
+    }
 }
 
 /// A load that runs by itself until `finish`.

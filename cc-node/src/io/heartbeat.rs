@@ -105,11 +105,11 @@ impl Beating {
     }
 
     fn beat(&mut self) {
-        let shared = &self.shared;
-        self.overload.look(self.clock.now(), shared.behind());
+        let (shared, now) = (&self.shared, self.clock.now());
+        self.overload.look(now, shared.behind());
         shared.admit.store(self.overload.admit(), Ordering::Relaxed);
         shared.least_admitted.store(self.overload.least(), Ordering::Relaxed);
-        self.announced.say(self.clock.now(), self.overload.admit());
+        self.announced.say(now, self.overload.admit());
         shared.most_admitted.store(self.announced.most(), Ordering::Relaxed);
         let status = shared.replica.status();
         let facts = Facts {
@@ -126,7 +126,7 @@ impl Beating {
             strays: shared.strays(),
         };
         let ticks: Vec<u64> = shared.workers.iter().map(|w| w.ticks.load(Ordering::Relaxed)).collect();
-        let beat = self.heart.beat(self.clock.now(), &ticks, &facts);
+        let beat = self.heart.beat(now, &ticks, &facts);
         for (plane, socket) in self.sockets.iter() {
             let bytes = heartbeat::encode(&on_plane(beat.clone(), *plane), &shared.keys.plane);
             for lm in &shared.rack.load_managers {

@@ -3,6 +3,7 @@
 #![allow(unsafe_code)] // a descriptor's number becomes its owner here, once
 #![allow(clippy::disallowed_methods)] // the environment is how the numbers arrive
 
+use crate::ids::{ListenerId, Plane};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::UdpSocket;
@@ -15,6 +16,28 @@ pub const VARIABLE: &str = "SIPRACK_FDS";
 pub const FIRST: RawFd = 3;
 /// The name of the socket on which an lm-server tells its agent, by an octet, that a beacon has left.
 pub const BEACONS: &str = "beacons";
+
+/// A worker's socket of a listener.
+pub fn vip(listener: ListenerId, worker: u16) -> String {
+    format!("vip{listener}.{worker}")
+}
+
+/// A load manager's control port on this plane; plane A's have the plain names.
+pub fn control(plane: Plane) -> String {
+    format!("control{}", suffix(plane))
+}
+
+/// A worker's socket towards the nodes on this plane.
+pub fn egress(plane: Plane, worker: u16) -> String {
+    format!("egress{}.{worker}", suffix(plane))
+}
+
+fn suffix(plane: Plane) -> &'static str {
+    match plane {
+        Plane::A => "",
+        Plane::B => "_b",
+    }
+}
 
 /// The value of [`VARIABLE`] for sockets of these names, which the child gets in this order from [`FIRST`] on.
 pub fn variable<'n>(names: impl IntoIterator<Item = &'n str>) -> String {
@@ -92,12 +115,11 @@ mod tests {
 
     #[test]
     fn what_the_agent_writes_is_what_the_child_reads() {
-        let text = variable(["vip0.0", "egress.0", "control"]);
-        let read = numbers(&text).expect("numbers");
-        assert_eq!(
-            read.into_iter().collect::<Vec<_>>(),
-            [("control".into(), 5), ("egress.0".into(), 4), ("vip0.0".into(), 3)]
-        );
+        let names =
+            [vip(ListenerId(0), 1), egress(Plane::A, 0), egress(Plane::B, 2), control(Plane::A), control(Plane::B)];
+        let text = variable(names.iter().map(String::as_str));
+        assert_eq!(text, "vip0.1=3,egress.0=4,egress_b.2=5,control=6,control_b=7");
+        assert_eq!(numbers(&text).expect("numbers"), names.into_iter().zip(FIRST..).collect());
         assert!(numbers("").expect("none").is_empty());
     }
 

@@ -26,8 +26,7 @@ pub struct Way {
     pub opens: Option<bool>,
     /// Its slot's owner has lately taken only a part of the new calls, and this may be of the others.
     pub diverted: bool,
-    /// What it belongs to may have begun long ago: a CANCEL, an ACK, a response. An INVITE is repeated for 32 s: whose
-    /// taker has changed within that may have been taken by who stood in for a former one.
+    /// What it belongs to may have begun long ago: a CANCEL, an ACK, a response.
     pub late: bool,
     /// Its token names who sent the request first; who has taken that over since is found as if there were none.
     pub response: bool,
@@ -44,7 +43,8 @@ impl Placements {
         Placements { current, former: Vec::new(), holders: Vec::new() }
     }
 
-    /// Whether somebody else would have taken this under a placement that stood a short while ago.
+    /// Whether somebody else would have taken this under a placement that stood a short while ago. Then who took a first
+    /// INVITE, which is repeated for 32 s, may have stood in for that one.
     fn has_moved(&self, way: Way) -> bool {
         let taker = |placement: &Placement| placement.taker(way.slot, way.opens.unwrap_or_default());
         let now = taker(&self.current);

@@ -2,6 +2,7 @@
 
 use common::config::{Planes, Rack};
 use common::ids::Plane;
+use common::io::fds;
 use std::net::{IpAddr, SocketAddr};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,9 +68,7 @@ pub struct Wanted {
     pub purpose: String,
     /// An override that moves it elsewhere: `listeners.0.port=5070`.
     pub cure: String,
-    /// Name under which the agent passes the open socket on; without it the service opens it. The lm-server looks for
-    /// `vip<listener>.<worker>`, and on plane A for `control` and `egress.<worker>`, on plane B for `control_b` and
-    /// `egress_b.<worker>`.
+    /// Name of [`fds`] under which the agent passes the open socket on; without it the service opens it.
     pub passed_as: Option<String>,
     /// Whether several workers share the address.
     pub shared: bool,
@@ -141,21 +140,21 @@ impl Plan {
                     String::new(),
                 );
                 wanted.cure = cure;
-                wanted.passed_as = Some(format!("vip{id}.{worker}"));
+                wanted.passed_as = Some(fds::vip(id, worker));
                 wanted.shared = lm.workers > 1;
             }
         }
         for (plane, ip) in lm.planes.iter() {
-            let (suffix, purpose) = (suffix(plane), on(plane, lm.planes, "control port"));
+            let purpose = on(plane, lm.planes, "control port");
             let control = SocketAddr::new(ip, lm.control_port);
             let key = format!("load_managers.{at}.control_port");
-            self.add(service, Protocol::Udp, control, &purpose, key).passed_as = Some(format!("control{suffix}"));
+            self.add(service, Protocol::Udp, control, &purpose, key).passed_as = Some(fds::control(plane));
             let purpose = on(plane, lm.planes, "egress port");
             for worker in 0..lm.workers {
                 let egress = SocketAddr::new(ip, lm.egress_port.saturating_add(worker));
                 let key = format!("load_managers.{at}.egress_port");
                 let wanted = self.add(service, Protocol::Udp, egress, &purpose, key);
-                wanted.passed_as = Some(format!("egress{suffix}.{worker}"));
+                wanted.passed_as = Some(fds::egress(plane, worker));
             }
         }
         self.add(service, Protocol::Tcp, lm.admin, "admin port", format!("load_managers.{at}.admin"));
@@ -192,14 +191,6 @@ impl Plan {
                 SocketAddr::new(server.api.ip(), server.api.port().wrapping_add(1).max(1024))
             );
         }
-    }
-}
-
-/// What stands behind the names of sockets of this plane; plane A's have the plain names.
-fn suffix(plane: Plane) -> &'static str {
-    match plane {
-        Plane::A => "",
-        Plane::B => "_b",
     }
 }
 

@@ -34,19 +34,21 @@ impl Sockets {
         for worker in 0..lm.workers {
             let mut vip = Vec::new();
             for (id, listener) in rack.listeners() {
-                let name = format!("vip{id}.{worker}");
-                vip.push((id, take(passed, &name, &format!("listener {id}"), listener.socket_address(), shared)?));
+                vip.push((
+                    id,
+                    take(passed, &fds::vip(id, worker), &format!("listener {id}"), listener.socket_address(), shared)?,
+                ));
             }
             let mut egress = Vec::new();
             for (plane, ip) in lm.planes.iter() {
-                let name = format!("egress{}.{worker}", suffix(plane));
                 let port = lm.egress_port.checked_add(worker).ok_or_else(|| {
                     StartError::Config(format!(
                         "load_managers: egress_port {} has no room for {} workers",
                         lm.egress_port, lm.workers
                     ))
                 })?;
-                let socket = take(passed, &name, "the egress port", SocketAddr::new(ip, port), false)?;
+                let socket =
+                    take(passed, &fds::egress(plane, worker), "the egress port", SocketAddr::new(ip, port), false)?;
                 udp::take_several_as_one(&socket);
                 egress.push((plane, socket));
             }
@@ -54,23 +56,14 @@ impl Sockets {
         }
         let mut control = Vec::new();
         for (plane, ip) in lm.planes.iter() {
-            let name = format!("control{}", suffix(plane));
             let address = SocketAddr::new(ip, lm.control_port);
-            control.push((plane, take(passed, &name, "the control port", address, false)?));
+            control.push((plane, take(passed, &fds::control(plane), "the control port", address, false)?));
         }
         let beacons = passed.unix(fds::BEACONS);
         if let Some(socket) = &beacons {
             socket.set_nonblocking(true).map_err(|e| StartError::io("the socket to the agent", e))?;
         }
         Ok(Sockets { control, beacons, workers })
-    }
-}
-
-/// Plane A's sockets have the plain names.
-fn suffix(plane: Plane) -> &'static str {
-    match plane {
-        Plane::A => "",
-        Plane::B => "_b",
     }
 }
 

@@ -1,22 +1,20 @@
 //! The judgement itself: datagrams in, epochs, tables and beacons out. One change or several that fall together make one
 //! new epoch.
 
+use super::beacons::{Beacons, Occasion, Said};
 use super::foreign::ForeignTable;
 use super::learning::{Learned, Learning};
-use super::nonces::Nonces;
 use super::refusal::Refusal;
 use super::servers::{Departure, Server, ServerTable, Wish};
 use super::status::{self, Changed, Phase, Status};
 use super::{Effect, Event, Input};
 use crate::table::Table;
-use bytes::Bytes;
 use common::config::Rack;
 use common::ids::{BootId, Epoch, NodeId, Plane};
 use common::keys::{Keys, Use};
 use common::placement::recent::Recent;
 use common::placement::{Placement, Placer};
 use common::time::{Duration, Time};
-use common::wire::beacon::{Beacon, Echo};
 use common::wire::control::{Report, Stopped};
 use common::wire::frame::{self, FrameError, Message};
 use common::wire::heartbeat::{self, Heartbeat, HeartbeatError};
@@ -26,11 +24,6 @@ use std::sync::{Arc, OnceLock};
 
 /// A beacon later than this means that this process did not run: what it thinks of the nodes is worth nothing.
 const SLEPT: Duration = Duration::from_millis(150);
-/// On a change each node gets the beacon this many times at once.
-const COPIES: u32 = 3;
-/// A node of which nothing was heard for so long is polled by every tenth beacon only.
-const LONG_DEAD: Duration = Duration::from_secs(5);
-const SLOW_POLL: u64 = 10;
 
 /// What a load manager must be told at its start.
 pub struct Setup {
@@ -48,15 +41,11 @@ pub struct Setup {
 
 /// See the module. `handle` for each datagram, `tick` whenever `next_due` has come.
 pub struct Core {
-    boot: BootId,
     keys: Arc<Keys>,
-    planes: Vec<Plane>,
-    period: Duration,
     down_after: Duration,
     suspect_after: Duration,
     servers: ServerTable,
     foreign: ForeignTable,
-    nonces: Nonces,
     digest: u64,
     table: Arc<Table>,
     placer: Placer,
@@ -70,8 +59,7 @@ pub struct Core {
     heard_epoch: Epoch,
     /// An admit fraction, the highest of late or a plane changed: the packet path needs a new table though the epoch stands.
     table_is_old: bool,
-    next_beacon: Time,
-    beacons: u64,
+    beacons: Beacons,
     refused: [u64; Refusal::ALL.len()],
     failovers: [u64; Departure::ALL.len()],
 }
@@ -86,16 +74,14 @@ impl Core {
             .unwrap_or_default();
         let own = [planes.contains(&Plane::A), planes.contains(&Plane::B)];
         let beat = &setup.rack.heartbeat;
+        let period = Duration::from_millis(u64::from(beat.period_ms));
         let table = Table::empty();
         Core {
-            boot: setup.boot,
-            planes,
-            period: Duration::from_millis(u64::from(beat.period_ms)),
+            beacons: Beacons::new(now, setup.boot, setup.keys.clone(), planes, period, setup.nonce_seed),
             down_after: Duration::from_millis(u64::from(beat.down_after_ms)),
             suspect_after: Duration::from_millis(u64::from(beat.suspect_after_ms)),
             servers: ServerTable::new(&setup.rack, own),
             foreign: ForeignTable::new(&setup.rack),
-            nonces: Nonces::new(setup.nonce_seed),
             digest: table.placement().digest(),
             table: Arc::new(table),
             placer: setup.placer,
@@ -105,8 +91,6 @@ impl Core {
             learning: Some(Learning::new(now, None)),
             heard_epoch: Epoch(0),
             table_is_old: false,
-            next_beacon: now,
-            beacons: 0,
             refused: [0; Refusal::ALL.len()],
             failovers: [0; Departure::ALL.len()],
             keys: setup.keys,
@@ -120,10 +104,10 @@ impl Core {
 
     pub fn next_due(&self) -> Option<Time> {
         if let Some(learning) = &self.learning {
-            return Some(self.next_beacon.min(learning.until()));
+            return Some(self.beacons.next().min(learning.until()));
         }
         let down = self.servers.iter().filter_map(|s| s.down_at(self.down_after)).min();
-        Some(down.map_or(self.next_beacon, |down| down.min(self.next_beacon)))
+        Some(down.map_or(self.beacons.next(), |down| down.min(self.beacons.next())))
     }
 
     pub fn handle(&mut self, now: Time, input: Input<'_>, out: &mut Vec<Effect>) {
@@ -158,14 +142,14 @@ impl Core {
             }
             self.settle(now, out);
         }
-        if now >= self.next_beacon {
-            self.beacon(now, 1, out);
+        if now >= self.beacons.next() {
+            self.beacon(now, Occasion::Period, out);
         }
     }
 
     /// How many were made so far: one a period at least, whether or not any node is there to hear it.
     pub fn beacons(&self) -> u64 {
-        self.beacons
+        self.beacons.made()
     }
 
     pub fn status(&self, now: Time) -> Status {
@@ -183,7 +167,7 @@ impl Core {
             last_change: self.last_change.as_ref().map(|last| last.shown(now)),
             formers: self.recent.placements().cloned().zip(ages).collect(),
             digest: self.digest,
-            beacons: self.beacons,
+            beacons: self.beacons.made(),
             nodes,
             foreign: self.foreign.status(now),
             refused: self.refused,
@@ -193,7 +177,7 @@ impl Core {
 
     /// True if this process did not run for so long that it must learn anew.
     fn slept(&mut self, now: Time, out: &mut Vec<Effect>) -> bool {
-        let late = now.since(self.next_beacon);
+        let late = now.since(self.beacons.next());
         if late <= SLEPT {
             return false;
         }
@@ -204,7 +188,7 @@ impl Core {
             formers: self.recent.formers(now, placement.inputs()),
         });
         self.learning = Some(Learning::new(now, known));
-        self.next_beacon = now;
+        self.beacons.due_at(now);
         out.push(Effect::Happened(Event::Slept { late }));
         out.push(Effect::DiscardQueued);
         true
@@ -243,7 +227,7 @@ impl Core {
         let Some(beat) = &heartbeat.v2 else {
             return self.foreign.hear(now, from, heartbeat).map(|()| false);
         };
-        let nonce_age = self.nonces.age(beat.beacon_nonce, now);
+        let nonce_age = self.beacons.age(beat.beacon_nonce, now);
         let server = self.servers.get_mut(heartbeat.node).ok_or(Refusal::UnknownNode)?;
         let before = server.incarnation.as_ref().map(|i| i.admit);
         match server.hear(now, from, heartbeat.state, beat, nonce_age) {
@@ -271,7 +255,7 @@ impl Core {
             return Err(Refusal::RetiredBoot);
         }
         // It answers a beacon of ours, or it is from before.
-        if self.nonces.age(report.nonce, now).is_none() {
+        if self.beacons.age(report.nonce, now).is_none() {
             return Err(Refusal::StaleNonce);
         }
         // Before the placement is adopted in which its predecessor lives.
@@ -368,7 +352,7 @@ impl Core {
         self.digest = placement.digest();
         self.takes = OnceLock::new();
         self.publish(now, placement, out);
-        self.beacon(now, COPIES, out);
+        self.beacon(now, Occasion::Change, out);
     }
 
     /// Other keys stand than the placement says.
@@ -383,44 +367,12 @@ impl Core {
         out.push(Effect::Publish(self.table.clone()));
     }
 
-    /// The same beacon to every node on every plane, `copies` times.
-    fn beacon(&mut self, now: Time, copies: u32, out: &mut Vec<Effect>) {
-        let echoes = self.servers.iter().filter_map(|s| {
-            let incarnation = s.incarnation.as_ref().filter(|i| i.counted > 0)?;
-            let planes = incarnation.heard_on(now);
-            Some(Echo { node: s.node, boot: incarnation.boot, sequence: incarnation.counted, planes })
-        });
+    fn beacon(&mut self, now: Time, why: Occasion, out: &mut Vec<Effect>) {
         self.recent.forget(now);
-        let has_strays = |s: &&Server| s.incarnation.as_ref().is_some_and(|i| i.strays > 0 && s.placed == Some(i.boot));
-        let beacon = Beacon {
-            lm_boot: self.boot,
-            nonce: self.nonces.issue(now),
-            sent_us: now.0,
-            epoch: self.table.epoch(),
-            inputs: self.table.placement().inputs().clone(),
-            formers: self.recent.formers(now, self.table.placement().inputs()),
-            holders: self.servers.iter().filter(has_strays).map(|s| s.node).collect(),
-            digest: self.digest,
-            echoes: echoes.collect(),
-            learning: self.learning.is_some(),
-        };
-        let message = Message::Beacon(beacon);
-        self.beacons += 1;
-        // A pause is followed by one beacon, not by a burst; and however many changes there are, the next one is no later
-        // than a period from now: nodes quote it, or do not count.
-        self.next_beacon = (self.next_beacon + self.period).clamp(now + self.period / 2, now + self.period);
-        let everybody = copies > 1 || self.learning.is_some() || self.beacons.is_multiple_of(SLOW_POLL);
-        for _ in 0..copies {
-            for plane in &self.planes {
-                let bytes = Bytes::from(frame::encode(&message, &self.keys.plane, *plane));
-                for server in self.servers.iter() {
-                    let lives = server.last_sign.is_some_and(|at| now.since(at) < LONG_DEAD);
-                    if let Some(to) = server.control(*plane).filter(|_| everybody || lives) {
-                        out.push(Effect::Send { plane: *plane, to, bytes: bytes.clone() });
-                    }
-                }
-            }
-        }
+        let placement = self.table.placement();
+        let formers = self.recent.formers(now, placement.inputs());
+        let said = Said { placement, digest: self.digest, formers, learning: self.learning.is_some() };
+        self.beacons.send(now, why, said, &self.servers, out);
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::admitted::Admitted;
 use super::refusal::Refusal;
-use common::ids::{BootId, Epoch, HistoryId, Level, Plane, PlaneSet};
+use common::ids::{BootId, Epoch, HistoryId, Level, PlaneSet};
 use common::time::Time;
 use common::wire::heartbeat::{NodeState, V2};
 use std::time::Duration;
@@ -12,8 +12,6 @@ use std::time::Duration;
 const NONCE_AGE: Duration = Duration::from_millis(150);
 /// … or this, for the first that counts of an incarnation: nobody has polled it often so far.
 const FIRST_NONCE_AGE: Duration = Duration::from_secs(1);
-/// Three heartbeats that were missed on a plane.
-const PLANE_SILENT: Duration = Duration::from_millis(150);
 /// Every worker must have moved within this.
 const PROGRESS_AGE: Duration = Duration::from_millis(500);
 
@@ -127,10 +125,9 @@ impl Incarnation {
         Judged::Counts
     }
 
-    /// Planes on which anything of it came within the last three periods.
+    /// Planes on which anything of it came lately.
     pub fn heard_on(&self, now: Time) -> PlaneSet {
-        let heard = |plane: &Plane| self.on_plane[*plane as usize].is_some_and(|at| now.since(at) <= PLANE_SILENT);
-        PlaneSet::of(Plane::ALL.into_iter().filter(heard))
+        PlaneSet::heard(self.on_plane, now)
     }
 
     /// Heard within `limit`.
@@ -142,6 +139,7 @@ impl Incarnation {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use common::ids::Plane;
 
     fn beat(sequence: u64, progress: u64, plane: Plane) -> V2 {
         V2 {

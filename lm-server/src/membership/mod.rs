@@ -2,8 +2,7 @@
 //! rack drive it with datagrams and the time, and carry out its effects in their order.
 //!
 //! Files: `servers` (the CC Server Table) of `incarnation`s (which heartbeats count) with `flapping` (hold-down);
-//! `admitted` (what each has taken of late);
-//! `nonces` (how fresh a heartbeat is); `learning` (a start asks the nodes); `foreign` (heartbeats of version 1);
+//! `admitted` (what each has taken of late); `beacons` with their `nonces` (how fresh a heartbeat is); `learning` (a start asks the nodes); `foreign` (heartbeats of version 1);
 //! `refusal` and `status` (what is counted and shown); `core` ties them together.
 //!
 //! Leases need nothing but the echoes that the beacon carries. The place for what comes later: with several load managers
@@ -11,6 +10,7 @@
 //! while `learning`.
 
 mod admitted;
+mod beacons;
 mod core;
 mod flapping;
 mod foreign;

@@ -6,7 +6,7 @@ use super::incarnation::{Incarnation, Judged};
 use super::refusal::Refusal;
 use crate::table::{Reach, Standing};
 use common::config::{CcNode, Rack};
-use common::ids::{BootId, Epoch, NodeId, Plane};
+use common::ids::{BootId, Epoch, NodeId, Plane, PlaneSet};
 use common::keys::Generations;
 use common::placement::{Inputs, Member, Policy};
 use common::time::Time;
@@ -136,10 +136,8 @@ impl Server {
             _ => {
                 let mut newcomer = Incarnation::new(beat.boot, now);
                 let judged = newcomer.judge(now, state, beat, nonce_age);
-                if judged == Judged::Counts
-                    && let Some(old) = self.incarnation.replace(newcomer)
-                {
-                    self.retire(old.boot);
+                if judged == Judged::Counts {
+                    self.succeed(newcomer);
                 }
                 judged
             }
@@ -149,7 +147,13 @@ impl Server {
     /// A report of an incarnation that has sent no heartbeat yet: whoever was there before it is gone.
     pub fn introduce(&mut self, now: Time, boot: BootId) {
         if self.incarnation.as_ref().is_none_or(|i| i.boot < boot) {
-            self.incarnation = Some(Incarnation::new(boot, now));
+            self.succeed(Incarnation::new(boot, now));
+        }
+    }
+
+    fn succeed(&mut self, newcomer: Incarnation) {
+        if let Some(old) = self.incarnation.replace(newcomer) {
+            self.retire(old.boot);
         }
     }
 
@@ -230,21 +234,12 @@ impl Server {
         incarnation.heard.map(|heard| heard + down_after)
     }
 
-    /// Uses the other plane if that is better: above all one on which the node hears us, for a plane may fail in one
-    /// direction; then one on which we hear it, for what it hears is old news by then. True if that changed something.
+    /// Uses the better plane of those that lead to it. True if that is another than before.
     pub fn choose_plane(&mut self, now: Time) -> bool {
         let Some(incarnation) = &self.incarnation else { return false };
-        let heard_on = incarnation.heard_on(now);
-        let worth = |plane: Plane| {
-            let there = self.addresses[plane as usize].is_some();
-            (there, there && incarnation.hears.has(plane), there && heard_on.has(plane))
-        };
-        let other = self.plane.other();
-        let changes = worth(other) > worth(self.plane);
-        if changes {
-            self.plane = other;
-        }
-        changes
+        let there = PlaneSet::of(Plane::ALL.into_iter().filter(|plane| self.addresses[*plane as usize].is_some()));
+        let better = self.plane.or_better(incarnation.hears.and(there), incarnation.heard_on(now).and(there));
+        std::mem::replace(&mut self.plane, better) != better
     }
 
     /// A table is being made of what [`Server::reach`] says.
@@ -348,14 +343,11 @@ impl ServerTable {
             if server.incarnation.as_ref().is_some_and(|i| server.retired.contains(&i.boot)) {
                 server.incarnation = None;
             }
-            // Its report came before any heartbeat.
-            if server.incarnation.as_ref().is_some_and(|i| Some(i.boot) == member.live && i.counted == 0) {
-                server.incarnation = None;
-            }
             match (member.live, &mut server.incarnation) {
-                (Some(live), Some(i)) if i.boot == live => i.heard = Some(now),
-                (Some(live), None) if !server.retired.contains(&live) => {
-                    server.incarnation = Some(Incarnation::learned(live, now, member.draining));
+                (Some(live), Some(i)) if i.boot == live && i.counted > 0 => i.heard = Some(now),
+                // Nothing was heard of it, or its report alone, which does not say how it is.
+                (Some(live), i) if i.as_ref().map_or(!server.retired.contains(&live), |i| i.boot == live) => {
+                    *i = Some(Incarnation::learned(live, now, member.draining));
                 }
                 // It died or was replaced meanwhile: placed, but not what is heard; the first settling removes it.
                 (Some(_), _) => {}

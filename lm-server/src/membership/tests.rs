@@ -25,6 +25,8 @@ struct Fake {
     /// Runs, and beats.
     runs: bool,
     stuck: bool,
+    /// Its heartbeats are lost, its reports are not.
+    mute: bool,
     /// Hears beacons, but is too slow to adopt what they say.
     slow: bool,
     /// Beacons to it on plane A, whether it runs or not.
@@ -77,6 +79,7 @@ impl Stage {
             state: NodeState::Starting,
             runs: true,
             stuck: false,
+            mute: false,
             slow: false,
             polls: 0,
             sequence: 0,
@@ -204,7 +207,7 @@ impl Stage {
         }
         for at in 0..self.nodes.len() {
             let node = &mut self.nodes[at];
-            if !node.runs || self.now < node.next {
+            if !node.runs || node.mute || self.now < node.next {
                 continue;
             }
             node.next = self.now + 50;
@@ -477,6 +480,28 @@ fn a_restarted_load_manager_takes_the_placement_from_the_nodes() {
     quick.tables.clear();
     quick.run(50);
     assert_eq!(quick.tables.len(), 1, "all have answered: no reason to wait");
+}
+
+/// The others tell the placement in which its predecessor lives, and its own report is all that is heard of it.
+#[test]
+fn whoever_died_and_came_back_while_nobody_looked_is_learned_as_a_death() {
+    let mut s = Stage::up(3, 1);
+    s.lm_runs = false;
+    s.boot(2);
+    s.node(2).adopted = s.node(1).adopted.clone();
+    s.node(2).mute = true;
+    s.restart_load_manager();
+    s.lm_runs = true;
+    while !s.events.iter().any(|e| matches!(e, Event::Learned { .. })) {
+        s.run(10);
+        assert!(s.now < 2_000, "it never ends to learn");
+    }
+    assert_eq!((s.left(), s.live()), (vec![(2, Departure::NewIncarnation)], vec![1, 3]));
+    let is_out = |t: &Arc<Table>| t.nodes().iter().all(|n| n.node != NodeId(2) || n.standing == Standing::Out);
+    assert!(s.tables.iter().all(is_out), "what its predecessor had queued is never let out");
+    s.node(2).mute = false;
+    s.node(2).state = NodeState::Started;
+    s.until_live(&[1, 2, 3]);
 }
 
 #[test]

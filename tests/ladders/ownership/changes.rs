@@ -49,6 +49,20 @@ pub fn stage(seed: u64) -> Result<Simulation, String> {
     Ok(s)
 }
 
+/// Each story on stages of its own.
+pub fn play(stories: &[(&str, Story)]) {
+    for (name, story) in stories {
+        for seed in 1..=3 {
+            let run = || {
+                let mut s = stage(seed)?;
+                story(&mut s).map_err(|why| format!("{why}\n{}", s.whole_trail()))?;
+                s.verdict()
+            };
+            run().unwrap_or_else(|why| panic!("{name}, seed {seed}: {why}"));
+        }
+    }
+}
+
 pub fn bob() -> ActorId {
     ActorId(0)
 }
@@ -286,16 +300,7 @@ fn keys(s: &mut Simulation) -> Outcome {
 
 #[test]
 fn a_call_stays_with_its_holder_through_each_kind_of_change() {
-    for (name, story) in STORIES {
-        for seed in 1..=3 {
-            let run = || {
-                let mut s = stage(seed)?;
-                story(&mut s).map_err(|why| format!("{why}\n{}", s.whole_trail()))?;
-                s.verdict()
-            };
-            run().unwrap_or_else(|why| panic!("{name}, seed {seed}: {why}"));
-        }
-    }
+    play(&STORIES);
 }
 
 /// All are drained: what is going on goes on, and new calls hear so.

@@ -1,7 +1,7 @@
 //! All nodes refuse new calls while some are being set up. Who was let in is not refused, whoever is given its INVITE's
 //! repeats, and what belongs to a call passes; who was not let in hears 503.
 
-use super::changes::{AT, BOB, OWNER, Outcome, Story, alice, bob, ms, repeated, ringing, stage, talks};
+use super::changes::{AT, BOB, OWNER, Outcome, Story, alice, bob, ms, play, repeated, ringing, talks};
 use crate::must;
 use crate::stage::holds;
 use common::time::Duration;
@@ -102,14 +102,5 @@ fn drained(s: &mut Simulation) -> Outcome {
 
 #[test]
 fn who_was_let_in_is_never_refused_and_who_was_not_hears_503() {
-    for (name, story) in STORIES {
-        for seed in 1..=3 {
-            let run = || {
-                let mut s = stage(seed)?;
-                story(&mut s).map_err(|why| format!("{why}\n{}", s.whole_trail()))?;
-                s.verdict()
-            };
-            run().unwrap_or_else(|why| panic!("{name}, seed {seed}: {why}"));
-        }
-    }
+    play(&STORIES);
 }

@@ -2,14 +2,13 @@
 //! one begins there, not even behind a restart of its process, until it is taken back.
 
 use crate::Verdict;
-use crate::process::{Running, run as carry_out, siprack};
+use crate::load::{SUBSCRIBERS, made_by_siprack};
+use crate::process::{Running, siprack};
 use crate::rack_process::{Rack, work_folder};
-use serde_json::Value;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 const NODE: u64 = 2;
-const USERS: [&str; 7] = ["--first-user", "1001", "--users", "20", "--password", "secret", "--json"];
 
 pub fn run() -> Verdict {
     let folder = work_folder("draining")?;
@@ -19,7 +18,7 @@ pub fn run() -> Verdict {
         return Err(format!("none of {before} calls was node {NODE}'s"));
     }
     let mut under_way = Command::new(siprack()?);
-    under_way.args(["load", "calls", "--rate", "50", "--duration", "5"]).args(USERS);
+    under_way.args(["load", "calls", "--rate", "50", "--duration", "5"]).args(SUBSCRIBERS);
     let mut under_way = Running::start("siprack load", &mut under_way)?;
     std::thread::sleep(Duration::from_secs(1));
     let start = Instant::now();
@@ -49,14 +48,9 @@ pub fn run() -> Verdict {
 
 /// Calls for so many seconds; how many there were, none of which failed.
 fn load(seconds: u32) -> Result<u64, String> {
-    let mut command = Command::new(siprack()?);
-    command.args(["load", "calls", "--rate", "100", "--duration", &seconds.to_string()]).args(USERS);
-    let said = carry_out(&mut command)?;
-    let seen: Value = serde_json::from_str(&said).map_err(|e| format!("`siprack load` is no JSON: {e}: {said}"))?;
-    match (seen["finished"].as_u64(), seen["failed"].as_u64()) {
-        (Some(finished), Some(0)) => Ok(finished),
-        _ => Err(format!("not all ended well: {seen}")),
-    }
+    let seconds = seconds.to_string();
+    let seen = made_by_siprack(&[&["calls", "--rate", "100", "--duration", &seconds][..], &SUBSCRIBERS].concat())?;
+    seen["finished"].as_u64().ok_or_else(|| format!("how many calls? {seen}"))
 }
 
 /// CDRs that the node has written.

@@ -26,7 +26,7 @@ use simulated_rack::simulation::{PhoneId, Simulation};
 use siprack::phone::{Event, Order, Pickup};
 
 /// Seeds of a test: as many fixed ones as `SIPRACK_FIXED_SEEDS` says (200), so that a run is the same everywhere, and
-/// `SIPRACK_NEW_SEEDS` (100) that nobody has run before. A soak has four times as many. `SIPRACK_SEED`: that one alone.
+/// `SIPRACK_NEW_SEEDS` (100) that nobody has run before. A soak has four times as many. `SIPRACK_SEED`: that one alone, or those from FIRST-LAST.
 pub fn seeds() -> Vec<u64> {
     seeds_of(800)
 }
@@ -34,8 +34,11 @@ pub fn seeds() -> Vec<u64> {
 /// The same, with `soak` fixed ones in a soak.
 pub fn seeds_of(soak: u64) -> Vec<u64> {
     let count = |name: &str, default: u64| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default);
-    if let Some(one) = std::env::var("SIPRACK_SEED").ok().and_then(|v| v.parse().ok()) {
-        return vec![one];
+    if let Ok(asked) = std::env::var("SIPRACK_SEED") {
+        let (first, last) = asked.split_once('-').unwrap_or((&asked, &asked));
+        let number =
+            |text: &str| text.parse().unwrap_or_else(|_| panic!("SIPRACK_SEED={asked}: write N or FIRST-LAST"));
+        return (number(first)..=number(last)).collect();
     }
     let soaks = std::env::var("SIPRACK_SOAK").is_ok_and(|v| v == "yes");
     let fixed = 1..=count("SIPRACK_FIXED_SEEDS", if soaks { soak } else { 200 });

@@ -342,12 +342,8 @@ impl Simulation {
         let (now, wall) = (self.now, self.wall());
         if let Some(s) = self.sites.iter().position(|site| site.owns(datagram.to)) {
             let out = self.sites[s].deliver(now, wall, &datagram);
-            let left = out.iter().any(|out| matches!(out, SiteOut::Outside(_)));
             if let Some(planes) = &mut self.planes {
                 planes.heard(&self.sites[s], &datagram);
-                if left && self.sites[s].lm.is_egress(datagram.to) {
-                    planes.left(&self.sites[s], now, &datagram);
-                }
             }
             return self.carry_out(out);
         }
@@ -384,7 +380,12 @@ impl Simulation {
     pub(crate) fn carry_out(&mut self, out: Vec<SiteOut>) {
         for out in out {
             match out {
-                SiteOut::Outside(datagram) => self.outside(datagram),
+                SiteOut::Outside { datagram, of } => {
+                    if let (Some(planes), Some(of)) = (&mut self.planes, of) {
+                        planes.left(&self.sites[0], self.now, &of);
+                    }
+                    self.outside(datagram);
+                }
                 SiteOut::Inside { datagram, sip } => {
                     if let Some(planes) = &mut self.planes {
                         planes.sent(&self.sites[0], self.now, &datagram);

@@ -22,8 +22,11 @@ use std::sync::Arc;
 
 /// What leaves a rack's hosts.
 pub enum SiteOut {
-    /// Between the VIP and the world.
-    Outside(Datagram),
+    /// Between the VIP and the world. `of`: as a node handed it over.
+    Outside {
+        datagram: Datagram,
+        of: Option<Datagram>,
+    },
     /// On a plane; `sip`: a SIP message under its PROXY header, not control.
     Inside {
         datagram: Datagram,
@@ -180,7 +183,7 @@ fn placer(keys: &Keys) -> Placer {
 /// As the load manager's effects leave the rack.
 pub fn from_lm(sent: Vec<LmOut>) -> Vec<SiteOut> {
     let one = |out| match out {
-        LmOut::Outside { from, to, bytes } => SiteOut::Outside(Datagram { from, to, bytes }),
+        LmOut::Outside { from, to, bytes, of } => SiteOut::Outside { datagram: Datagram { from, to, bytes }, of },
         LmOut::Inside { from, to, bytes, sip } => SiteOut::Inside { datagram: Datagram { from, to, bytes }, sip },
     };
     sent.into_iter().map(one).collect()

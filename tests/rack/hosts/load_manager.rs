@@ -33,14 +33,11 @@ pub enum LmOut {
         from: SocketAddr,
         to: SocketAddr,
         bytes: Bytes,
+        /// As a node handed it over; none: the load manager's own.
+        of: Option<Datagram>,
     },
     /// On a plane; `sip`: a forwarded message, not control.
-    Inside {
-        from: SocketAddr,
-        to: SocketAddr,
-        bytes: Bytes,
-        sip: bool,
-    },
+    Inside { from: SocketAddr, to: SocketAddr, bytes: Bytes, sip: bool },
 }
 
 pub struct LoadManagerHost {
@@ -373,16 +370,19 @@ fn inward(
             let bytes = [scratch.written(), &datagram.bytes].concat().into();
             Some(LmOut::Inside { from: inside(plane), to, bytes, sip: true })
         }
-        Verdict::Reply => {
-            Some(LmOut::Outside { from: vip, to: datagram.from, bytes: Bytes::copy_from_slice(scratch.written()) })
-        }
+        Verdict::Reply => Some(LmOut::Outside {
+            from: vip,
+            to: datagram.from,
+            bytes: Bytes::copy_from_slice(scratch.written()),
+            of: None,
+        }),
         Verdict::Unavailable | Verdict::Full => {
             let bytes = unavailable(&alive.gate, &datagram.bytes, datagram.from)?;
-            Some(LmOut::Outside { from: vip, to: datagram.from, bytes })
+            Some(LmOut::Outside { from: vip, to: datagram.from, bytes, of: None })
         }
         Verdict::TooLarge(_) => {
             let bytes = too_large(&alive.gate, &datagram.bytes, datagram.from)?;
-            Some(LmOut::Outside { from: vip, to: datagram.from, bytes })
+            Some(LmOut::Outside { from: vip, to: datagram.from, bytes, of: None })
         }
         Verdict::KeepAlive | Verdict::Drop(_) => None,
     }
@@ -392,5 +392,10 @@ fn inward(
 fn outward(alive: &Alive, now: Time, datagram: &Datagram) -> Option<LmOut> {
     let outgoing = egress(&alive.gate, &alive.table, now, &datagram.bytes).ok()?;
     let from = *alive.gate.listeners.get(usize::from(outgoing.listener.0))?;
-    Some(LmOut::Outside { from, to: outgoing.to, bytes: Bytes::copy_from_slice(outgoing.message) })
+    Some(LmOut::Outside {
+        from,
+        to: outgoing.to,
+        bytes: Bytes::copy_from_slice(outgoing.message),
+        of: Some(datagram.clone()),
+    })
 }

@@ -197,7 +197,7 @@ impl Phone {
         .write(&self.settings);
         let to = call.next_hop(self.settings.proxy);
         (call.remote, call.routes, call.remote_target, call.ack) = kept;
-        self.start_client(now, branch, Purpose::OtherFork, to, bye, false, out);
+        self.start_client(now, branch, Purpose::OtherFork, to, bye, 0, out);
     }
 
     pub(super) fn call_over(&mut self, now: Time, call_id: &str) {

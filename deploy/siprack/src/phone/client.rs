@@ -63,6 +63,15 @@ enum State {
     Completed,
 }
 
+/// Challenges of one request that are answered; those behind the first only if they say that the nonce was stale.
+const CHALLENGES: u8 = 3;
+
+/// The answer to a challenge, which one that is.
+pub(super) struct Credentials {
+    line: String,
+    challenges: u8,
+}
+
 pub(super) struct Client {
     purpose: Purpose,
     bytes: Bytes,
@@ -71,7 +80,8 @@ pub(super) struct Client {
     resend_at: Time,
     interval: Duration,
     give_up_at: Time,
-    challenged: bool,
+    /// How often it was challenged before.
+    challenges: u8,
     ack: Option<Bytes>,
 }
 
@@ -101,7 +111,13 @@ impl Phone {
     }
 
     /// REGISTER and OPTIONS: the phone's own Call-ID for both, CSeq counted together.
-    fn send_outside_dialog(&mut self, now: Time, purpose: Purpose, credentials: Option<String>, out: &mut Vec<Effect>) {
+    fn send_outside_dialog(
+        &mut self,
+        now: Time,
+        purpose: Purpose,
+        credentials: Option<Credentials>,
+        out: &mut Vec<Effect>,
+    ) {
         let branch = format!("z9hG4bK{}", self.draw());
         let aor = format!("<sip:{}@{}>", self.settings.user, self.settings.domain);
         let from = format!("{aor};tag={:x}", self.settings.seed);
@@ -116,8 +132,8 @@ impl Phone {
                 (uri.clone(), format!("<{uri}>"), vec!["Accept: application/sdp".to_string()])
             }
         };
-        let challenged = credentials.is_some();
-        extra.extend(credentials);
+        let challenges = credentials.as_ref().map_or(0, |c| c.challenges);
+        extra.extend(credentials.map(|c| c.line));
         let bytes = Request {
             method: purpose.method(),
             uri: &uri,
@@ -133,7 +149,7 @@ impl Phone {
         }
         .write(&self.settings);
         let to = self.settings.proxy;
-        self.start_client(now, branch, purpose, to, bytes, challenged, out);
+        self.start_client(now, branch, purpose, to, bytes, challenges, out);
     }
 
     /// A request of a call, in or before its dialog. `reuse` is a branch to keep (CANCEL keeps the INVITE's, §9.1).
@@ -142,7 +158,7 @@ impl Phone {
         now: Time,
         purpose: Purpose,
         reuse: Option<String>,
-        credentials: Option<String>,
+        credentials: Option<Credentials>,
         out: &mut Vec<Effect>,
     ) {
         let branch = reuse.unwrap_or_else(|| format!("z9hG4bK{}", self.draw()));
@@ -151,8 +167,8 @@ impl Phone {
         if !cancels {
             call.cseq += 1;
         }
-        let challenged = credentials.is_some();
-        let extra: Vec<String> = credentials.into_iter().collect();
+        let challenges = credentials.as_ref().map_or(0, |c| c.challenges);
+        let extra: Vec<String> = credentials.into_iter().map(|c| c.line).collect();
         let invites = purpose.method() == "INVITE";
         let body = if invites { sdp(&self.settings, call.cseq) } else { String::new() };
         let to_value = if cancels { call.initial_to.clone() } else { call.remote.clone() };
@@ -174,7 +190,7 @@ impl Phone {
             call.invite_branch = branch.clone();
         }
         let to = call.next_hop(self.settings.proxy);
-        self.start_client(now, branch, purpose, to, bytes, challenged, out);
+        self.start_client(now, branch, purpose, to, bytes, challenges, out);
     }
 
     #[allow(clippy::too_many_arguments)] // each is a field of the new transaction
@@ -185,7 +201,7 @@ impl Phone {
         purpose: Purpose,
         to: SocketAddr,
         bytes: Bytes,
-        challenged: bool,
+        challenges: u8,
         out: &mut Vec<Effect>,
     ) {
         out.push(Effect::Send { to, bytes: bytes.clone() });
@@ -198,7 +214,7 @@ impl Phone {
             resend_at: now + T1,
             interval: T1,
             give_up_at: now + PATIENCE,
-            challenged,
+            challenges,
             ack: None,
         };
         self.clients.insert(key, client);
@@ -255,13 +271,16 @@ impl Phone {
             client.ack = Some(ack);
         }
         let purpose = client.purpose.clone();
-        let challenged = client.challenged;
+        let challenges = client.challenges;
         if !(client.is_invite() && status < 300) {
             client.state = State::Completed;
             client.give_up_at = now + PATIENCE;
             self.clients.insert(key.to_string(), client);
         }
-        if matches!(status, 401 | 407) && !challenged && self.retry_with_credentials(now, &purpose, message, out) {
+        // A nonce may have gone stale between two requests: its node has died (RFC 3261 §22.3, RFC 7616 §3.3).
+        let again = challenges == 0 || challenges < CHALLENGES && digest::is_stale(message);
+        if matches!(status, 401 | 407) && again && self.retry_with_credentials(now, &purpose, challenges, message, out)
+        {
             return;
         }
         self.conclude(now, purpose, message, out);
@@ -300,6 +319,7 @@ impl Phone {
         &mut self,
         now: Time,
         purpose: &Purpose,
+        challenges: u8,
         message: &SipMessage,
         out: &mut Vec<Effect>,
     ) -> bool {
@@ -313,13 +333,14 @@ impl Phone {
         let cnonce = self.draw();
         let login = (self.settings.user.as_str(), self.settings.password.as_str());
         let Some(line) = digest::answer(login, message, purpose.method(), &uri, &cnonce) else { return false };
+        let credentials = Some(Credentials { line, challenges: challenges + 1 });
         match purpose {
             Purpose::Register { .. } | Purpose::Options => {
                 self.register_cseq += 1;
-                self.send_outside_dialog(now, purpose.clone(), Some(line), out);
+                self.send_outside_dialog(now, purpose.clone(), credentials, out);
             }
             Purpose::Cancel { .. } | Purpose::OtherFork => return false,
-            _ => self.send_in_call(now, purpose.clone(), None, Some(line), out),
+            _ => self.send_in_call(now, purpose.clone(), None, credentials, out),
         }
         true
     }

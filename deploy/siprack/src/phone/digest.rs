@@ -19,6 +19,14 @@ pub(crate) fn answer(
     answer_again(login, response, method, uri, cnonce, 1)
 }
 
+/// Whether a challenge says that only the nonce was wrong.
+pub(crate) fn is_stale(response: &SipMessage) -> bool {
+    let id = if response.status() == 401 { HeaderId::WwwAuthenticate } else { HeaderId::ProxyAuthenticate };
+    let says =
+        |value: &[u8]| field(&String::from_utf8_lossy(value), "stale").is_some_and(|s| s.eq_ignore_ascii_case("true"));
+    response.all(id).any(says)
+}
+
 /// The same for the `nc`-th use of the challenge's nonce.
 pub fn answer_again(
     (user, password): (&str, &str),
@@ -140,5 +148,6 @@ mod tests {
         assert_eq!(field(text, "QOP").as_deref(), Some("auth,auth-int"));
         assert_eq!(field(text, "algorithm").as_deref(), Some("SHA-256"));
         assert_eq!(field(text, "opaque"), None);
+        assert_eq!(field(text, "stale").as_deref(), Some("true"));
     }
 }

@@ -3,13 +3,13 @@
 
 use common::ids::NodeId;
 use common::time::WallMillis;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Cdr {
     /// The same for the same call whoever writes it: a collector counts each once. 32 hex digits.
     pub id: String,
-    pub method: &'static str,
+    pub method: Method,
     pub from_tag: String,
     pub to_tag: String,
     pub callid: String,
@@ -38,7 +38,14 @@ pub struct Cdr {
     pub ended_by: EndedBy,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// What began it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Method {
+    Invite,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EndedBy {
     Caller,

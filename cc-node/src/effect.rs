@@ -2,14 +2,16 @@
 //! in the order in which they stand.
 //!
 //! **Order.** A `Send` with `after: Some(n)` may leave only when record n is acknowledged by a live backup (with no
-//! backup in the placement the outbox acknowledges at once); the `Journal` with record n always stands before it.
+//! backup in the placement nothing waits); the `Journal` with record n always stands before it.
 //! Effects of one call keep their order.
 
 pub use crate::cdr::Cdr;
 pub use crate::dns::{DnsAnswer, DnsAsk, Question};
-pub use crate::record::{Record, RecordNo};
+pub use crate::record::{CallKey, Record, RecordNo};
 
+use crate::image::Image;
 use bytes::Bytes;
+use common::call_hash::CallHash;
 use common::ids::{ListenerId, NodeId, Transport};
 use common::location::{Aor, Bindings, Command, IdempotenceKey, LogTime, Outcome, Subscriber};
 use common::placement::Placements;
@@ -26,6 +28,10 @@ pub enum Input {
     Location { ask: AskId, outcome: Result<Outcome, LocationFailure> },
     /// What came of an `Effect::Dns`.
     Dns { ask: DnsAsk, answer: DnsAnswer },
+    /// A dead holder's call is this node's now.
+    Inherit { hash: CallHash, image: Box<Image> },
+    /// The CDR of this call is where it is safe.
+    Written { call: Arc<CallKey> },
     /// [`View::placements`] is another one than at the last input.
     Placement,
 }
@@ -34,6 +40,10 @@ pub enum Input {
 pub enum Effect {
     /// To the backups, before any `Send` that names it.
     Journal(Record),
+    /// This call of a dead holder goes on here as of this record: to the backups, whole, before any further record of it.
+    Inherited { no: RecordNo, hash: CallHash, image: Box<Image> },
+    /// Every call of this worker is another node's now.
+    Forgotten,
     /// A SIP message for the outside, from this listener of the VIP.
     Send { after: Option<RecordNo>, listener: ListenerId, to: SocketAddr, transport: Transport, bytes: Bytes },
     /// For the location server. Exactly one `Input::Location` with this `ask` comes back.
@@ -42,8 +52,8 @@ pub enum Effect {
     Dns { ask: DnsAsk, question: Question },
     /// A question or an answer for the worker of another node that has this call. Never waits for a record.
     Inside { to: NodeId, over: Over, header: Box<ProxyHeader>, message: Bytes },
-    /// Written once; stands behind the journal record that says so.
-    Cdr(Box<Cdr>),
+    /// Stands behind the journal record that says so. `Input::Written` comes back once no death can lose it.
+    Cdr { call: Arc<CallKey>, cdr: Box<Cdr> },
 }
 
 /// The planes that a message between nodes takes.
@@ -76,6 +86,10 @@ pub trait View {
     /// The log's clock, carried on by ours since its last stamp.
     fn log_time(&self, now: Time) -> LogTime;
     fn placements(&self) -> &Placements;
+    /// A call of this hash may be one of a dead holder that is to go on here, and does not yet.
+    fn is_inheriting(&self, _call: CallHash) -> bool {
+        false
+    }
     /// The smallest share of new calls, in 1/65,535, that this node has lately taken.
     fn least_admitted(&self) -> u16 {
         u16::MAX

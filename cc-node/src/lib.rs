@@ -3,24 +3,27 @@
 //!
 //! Imports run downwards only: a module may use what stands above it here.
 //!
-//! 1. `record`, `cdr`, `dns`, `effect`: what the journal holds, the call detail record, questions to the DNS, what goes in
-//!    and comes out of a worker.
-//! 2. `problems`, `stats`, `turn`, `station`, `outbox`: samples of what was unfit, a worker's counters, one input's worth of
-//!    work, what the worker knows for good, what waits for a record's ack; `resolve`: RFC 3263, where a name leads.
+//! 1. `cdr`, `record`, `image`, `dns`, `effect`: the call detail record, what the journal holds, a call as that tells it,
+//!    questions to the DNS, what goes in and comes out of a worker.
+//! 2. `problems`, `stats`, `turn`, `station`: samples of what was unfit, a worker's counters, one input's worth of work,
+//!    what the worker knows for good; `resolve`: RFC 3263, where a name leads.
 //! 3. `location`, `auth`, `registrar`: the replica and its stream, who is it, where are users.
-//! 4. `doorman`, `ownership`, `overload`, `heartbeat`: who may hand a worker a message; the placement that this node has adopted, its lease and its questions to other
-//!    nodes; how much it takes; its sign of life.
+//! 4. `doorman`, `ownership`, `shadow`, `overload`, `heartbeat`: who may hand a worker a message; the placement that this
+//!    node has adopted, its lease and its questions to other nodes; what nodes keep of each other's calls; how much it
+//!    takes; its sign of life.
 //! 5. `call`: calls and their dialogs, record numbers, CDRs.
 //! 6. `transaction`: the four machines of RFC 3261 §17 with RFC 6026, and their table.
 //! 7. `service`: who is called: identify, admit, locate or route, fork; `identity`: what a message may say about its sender;
 //!    `redirect`: the targets told instead of tried.
 //! 8. `proxy`: RFC 3261 §16: checks, forwarding, response contexts; `in_dialog`: requests with a dialog token.
-//! 9. `node`: the dispatcher of one worker.
+//! 9. `node`: the dispatcher of one worker; `core`: that and the shadows, as a shell has them.
 //! 10. `io`: sockets, threads, the admin port. The only place in this crate that touches the machine.
+
+pub mod cdr;
 
 pub mod record;
 
-pub mod cdr;
+pub mod image;
 
 pub mod dns;
 
@@ -34,8 +37,6 @@ pub mod turn;
 
 pub mod station;
 
-pub mod outbox;
-
 pub mod resolve;
 
 pub mod location;
@@ -47,6 +48,8 @@ pub mod registrar;
 pub mod doorman;
 
 pub mod ownership;
+
+pub mod shadow;
 
 pub mod overload;
 
@@ -67,5 +70,7 @@ pub mod proxy;
 pub mod in_dialog;
 
 pub mod node;
+
+pub mod core;
 
 pub mod io;

@@ -31,10 +31,12 @@ pub enum DropReason {
     Inside,
     /// An ACK that another node may hold, and all were silent.
     AckUnanswered,
+    /// Of a dead node's call, which goes on here in a moment: it will come again.
+    Inheriting,
 }
 
 impl DropReason {
-    pub const ALL: [DropReason; 10] = [
+    pub const ALL: [DropReason; 11] = [
         DropReason::Malformed,
         DropReason::StrayResponse,
         DropReason::AckOfOurs,
@@ -45,6 +47,7 @@ impl DropReason {
         DropReason::NotForwarded,
         DropReason::Inside,
         DropReason::AckUnanswered,
+        DropReason::Inheriting,
     ];
 
     /// Metric label.
@@ -60,6 +63,7 @@ impl DropReason {
             DropReason::NotForwarded => "not_forwarded",
             DropReason::Inside => "inside",
             DropReason::AckUnanswered => "ack_unanswered",
+            DropReason::Inheriting => "inheriting",
         }
     }
 }
@@ -184,6 +188,10 @@ pub struct Stats {
     pub calls_answered: u64,
     /// Refused, cancelled or unanswered.
     pub calls_failed: u64,
+    /// Calls that others go on with, since this node was removed from the placement.
+    pub forgotten_calls: u64,
+    /// Calls of dead holders that go on here.
+    pub inherited: u64,
     /// Gauges, as of the end of the last input.
     pub transactions: Transactions,
     pub calls_in_setup: u64,

@@ -2,10 +2,11 @@
 //! slot and worker from it for each message; a golden vector pins it.
 
 use crate::ids::Slot;
+use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher13;
 use std::hash::Hasher;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct CallHash(pub u64);
 
 impl CallHash {

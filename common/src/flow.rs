@@ -1,10 +1,11 @@
 //! Where a side of a dialog, or a binding, is reached from the outside, and its binary form in tokens.
 
 use crate::ids::{ListenerId, TrunkId};
+use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// A way through a NAT or to a host: from this listener of the VIP to this outside address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Flow {
     pub listener: ListenerId,
     /// The far end as the load manager saw it.
@@ -12,7 +13,7 @@ pub struct Flow {
 }
 
 /// One side of a dialog.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Peer {
     /// The next hop must be an address of this trunk, or a Contact that the dialog's state has seen.
     Trunk(TrunkId),

@@ -1,11 +1,12 @@
 //! Time as the cores see it: microseconds of a monotonic clock that has no meaning outside its machine.
 //! Cores are handed a `Time`; only `io` and the simulator make one.
 
+use serde::{Deserialize, Serialize};
 use std::ops::{Add, Sub};
 pub use std::time::Duration;
 
 /// A moment, in microseconds since an arbitrary origin of this machine (or of the simulation).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Time(pub u64);
 
 impl Time {
@@ -34,5 +35,5 @@ impl Sub<Duration> for Time {
 }
 
 /// Seconds since 1970 by the wall clock. Used for log time, CDRs and nonces only; never for a timer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct WallMillis(pub u64);

@@ -6,7 +6,7 @@
 //! - One value or message: [`scan`], [`message`], [`limits`], [`headers`], [`uri`], [`params`], [`edit`], [`reply`], [`digest`],
 //!   [`tokens`], [`branch`], [`stun`].
 //! - What goes over the planes and onto the disk: [`proxy_header`], [`planes`], [`sealed`], [`packet`],
-//!   [`location_stream`], [`segments`], [`config`].
+//!   [`location_stream`], [`segments`], [`config`]; [`shadows`] (words of other nodes, in any order).
 //! - Sequences: [`node`] (phones, trunks and liars in any order), [`strangers`] (nobody is known), [`load_manager`],
 //!   [`dns`] (name servers that say anything).
 //! - [`linear`]: 8 times the input is at most 10 times the work.
@@ -41,6 +41,7 @@ mod planes;
 mod proxy_header;
 mod sealed;
 mod segments;
+mod shadows;
 
 mod load_manager;
 mod node;

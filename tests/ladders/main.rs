@@ -19,6 +19,7 @@ mod rfc3665;
 mod seeds;
 mod session_timers;
 mod stage;
+mod takeover;
 mod trunks;
 
 use common::time::Duration;

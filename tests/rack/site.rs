@@ -161,6 +161,7 @@ impl Site {
             Out::Control { plane, bytes } => {
                 inside(node.control_address(plane), lm.control_address(plane), bytes, false)
             }
+            Out::Shadow { plane, to, bytes } => inside(node.shadow_address(plane), to, bytes, false),
             Out::Inside { plane, to, bytes } => inside(node.sip_address(plane), to, bytes, true),
             Out::Cdr(cdr) => Some(SiteOut::Cdr(node.id(), cdr)),
             Out::Dns { ask, question } => {

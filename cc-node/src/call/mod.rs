@@ -9,11 +9,14 @@ mod one;
 
 pub use crate::record::Side;
 pub use journal::Journal;
-pub use one::{Answer, Call};
+pub use one::Call;
+
+pub use crate::record::Answer;
 
 use crate::cdr::EndedBy;
 use crate::effect::{Effect, RecordNo};
-use crate::record::What;
+use crate::image;
+use crate::record::{CallKey, MAX_DIALOGS, What};
 use crate::station::Station;
 use crate::stats::Stats;
 use crate::turn::Turn;
@@ -27,13 +30,12 @@ use hashbrown::HashMap;
 use slab::Slab;
 use smallvec::SmallVec;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// After it the record is written as if both had hung up.
 pub const MAX_DURATION: Duration = common::token::LONGEST_CALL;
 /// How long behind its session interval a call may still be refreshed or ended: a last BYE is repeated for so long.
 const SESSION_GRACE: Duration = Duration::from_secs(32);
-/// Dialogs (forks) of one call that are remembered; each branch makes at most one that matters.
-const MAX_DIALOGS: usize = 64;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CallRef {
@@ -139,9 +141,16 @@ impl Calls {
         let between = |call: &&CallRef| {
             self.kept
                 .get(call.index)
-                .is_some_and(|kept| kept.call.caller_peer == sides.0 && kept.dialogs.contains(&(key, sides.1)))
+                .is_some_and(|kept| kept.call.opened.peer == sides.0 && kept.dialogs.contains(&(key, sides.1)))
         };
         self.by_dialog.get(&key)?.iter().find(between).copied()
+    }
+
+    /// Whether a message belongs to a dialog that is known here, whichever side it comes from.
+    pub fn has_dialog(&self, message: &SipMessage) -> bool {
+        let (Some(from), Some(to)) = (message.from_tag(), message.to_tag()) else { return false };
+        let knows = |caller, callee| self.by_dialog.contains_key(&DialogKey::new(message.call_id(), caller, callee));
+        knows(from, to) || knows(to, from)
     }
 
     /// The call of a request without a token, and which side sent it: by its tags, and from where that side is. Peers that
@@ -159,7 +168,7 @@ impl Calls {
                 let Some(kept) = self.kept.get(call.index) else { return false };
                 let callee = || kept.dialogs.iter().any(|(other, peer)| *other == key && is_at(peer));
                 kept.call.has_seen(side, source)
-                    || if side == Side::Caller { is_at(&kept.call.caller_peer) } else { callee() }
+                    || if side == Side::Caller { is_at(&kept.call.opened.peer) } else { callee() }
             };
             calls.iter().find(sent).map(|call| (*call, side))
         };
@@ -167,36 +176,73 @@ impl Calls {
     }
 
     /// A response with this To tag came for the INVITE from this side: a dialog, early or confirmed.
-    pub fn dialog(&mut self, call: CallRef, callee_tag: &str, callee: Peer) {
-        let Some(kept) = self.kept(call) else { return };
+    /// Whether that is news.
+    pub fn dialog(&mut self, call: CallRef, callee_tag: &str, callee: Peer) -> bool {
+        let Some(kept) = self.kept(call) else { return false };
         let key = DialogKey::new(&kept.call.key.call_id, &kept.call.key.from_tag, callee_tag);
-        if kept.dialogs.len() < MAX_DIALOGS && !kept.dialogs.contains(&(key, callee)) {
-            kept.dialogs.push((key, callee));
-            let calls = self.by_dialog.entry(key).or_default();
-            if !calls.contains(&call) {
-                calls.push(call);
-            }
+        if kept.dialogs.len() == MAX_DIALOGS || kept.dialogs.contains(&(key, callee)) {
+            return false;
         }
+        kept.dialogs.push((key, callee));
+        let calls = self.by_dialog.entry(key).or_default();
+        if !calls.contains(&call) {
+            calls.push(call);
+        }
+        true
     }
 
     /// A 2xx has settled the interval of an answered dialog's session, or that it has none (RFC 4028 §8.2).
-    pub fn session(&mut self, now: Time, call: CallRef, callee_tag: &str, expires_s: Option<u32>) {
+    pub fn session(
+        &mut self,
+        turn: &mut Turn<'_>,
+        journal: &mut Journal,
+        call: CallRef,
+        callee_tag: &str,
+        expires_s: Option<u32>,
+    ) {
+        let until = expires_s.map(|expires_s| turn.now + Duration::from_secs(u64::from(expires_s)));
+        if let Some(kept) = self.kept(call)
+            && let Some(session) = kept.call.session(callee_tag)
+            && (session.is_some() || until.is_some())
+        {
+            let key = kept.call.key.clone();
+            journal.write(turn, &key, What::Session { callee_tag: callee_tag.into(), expires_s });
+            self.session_until(call, callee_tag, until);
+        }
+    }
+
+    /// `until`: when its interval ends.
+    fn session_until(&mut self, call: CallRef, callee_tag: &str, until: Option<Time>) {
         let Some(kept) = self.kept.get_mut(call.index).filter(|kept| kept.serial == call.serial) else { return };
         let Some(session) = kept.call.session(callee_tag) else { return };
         if let Some(handle) = session.take() {
             self.limits.cancel(handle);
         }
-        *session = expires_s.map(|expires_s| {
-            let until = now + Duration::from_secs(u64::from(expires_s)) + SESSION_GRACE;
+        let limit = |until| {
             let dialog = Some(callee_tag.into());
-            self.limits.insert(until, Limit { call, dialog, by: EndedBy::SessionExpired })
-        });
+            self.limits.insert(until + SESSION_GRACE, Limit { call, dialog, by: EndedBy::SessionExpired })
+        };
+        *session = until.map(limit);
     }
 
-    /// This side has named this address in a Contact.
-    pub fn saw_contact(&mut self, call: CallRef, side: Side, address: SocketAddr) {
-        if let Some(kept) = self.kept(call) {
-            kept.call.saw_contact(side, address);
+    /// This side has named this address in a Contact. Whether that is news.
+    pub fn saw_contact(&mut self, call: CallRef, side: Side, address: SocketAddr) -> bool {
+        self.kept(call).is_some_and(|kept| kept.call.saw_contact(side, address))
+    }
+
+    /// The same, in a request or response within the dialog.
+    pub fn moved(
+        &mut self,
+        turn: &mut Turn<'_>,
+        journal: &mut Journal,
+        call: CallRef,
+        side: Side,
+        address: SocketAddr,
+    ) {
+        if self.saw_contact(call, side, address)
+            && let Some(key) = self.get(call).map(|call| call.key.clone())
+        {
+            journal.write(turn, &key, What::Contact { side, address });
         }
     }
 
@@ -216,19 +262,25 @@ impl Calls {
         call: CallRef,
         answer: Answer,
     ) -> Option<RecordNo> {
-        let (now, wall) = (turn.now, turn.wall);
+        let now = turn.now;
         let kept = self.kept(call)?;
-        let after = kept.call.answered(now, wall, answer)?;
-        let (key, what) = (kept.call.key.clone(), kept.call.answer_record()?);
+        let after = kept.call.answered(now, answer)?;
+        let (key, answer) = (kept.call.key.clone(), Box::new(kept.call.newest_answer()?.clone()));
         if kept.longest.is_none() {
             turn.stats.to_answer.observe(after);
             turn.stats.calls_answered += 1;
-            self.established += 1;
-            let longest =
-                self.limits.insert(now + MAX_DURATION, Limit { call, dialog: None, by: EndedBy::MaxDuration });
-            self.kept(call)?.longest = Some(longest);
+            self.establish(call, now);
         }
-        Some(journal.write(turn, &key, what))
+        Some(journal.write(turn, &key, What::Answered(answer)))
+    }
+
+    /// `at`: when it was answered.
+    fn establish(&mut self, call: CallRef, at: Time) {
+        self.established += 1;
+        let longest = self.limits.insert(at + MAX_DURATION, Limit { call, dialog: None, by: EndedBy::MaxDuration });
+        if let Some(kept) = self.kept(call) {
+            kept.longest = Some(longest);
+        }
     }
 
     /// It was not answered: forgotten, without CDR.
@@ -250,19 +302,20 @@ impl Calls {
         by: EndedBy,
     ) -> Option<RecordNo> {
         if let Some(tag) = callee_tag {
-            self.session(turn.now, call, tag, None);
+            self.session_until(call, tag, None);
             if !self.kept(call)?.call.ended(tag)? {
-                return None;
+                let key = self.get(call)?.key.clone();
+                return Some(journal.write(turn, &key, What::DialogEnded { callee_tag: tag.into() }));
             }
         }
         self.get(call).filter(|call| call.is_answered())?;
         let call = self.remove(call)?;
         self.established -= 1;
         let key = call.key.clone();
-        let cdr = call.into_cdr(turn.now, station, by)?;
-        let no = journal.write(turn, &key, What::Ended { at: turn.wall });
+        let cdr = Box::new(call.into_cdr(turn.now, station, by)?);
+        let no = journal.write(turn, &key, What::Ended { cdr: cdr.clone() });
         turn.stats.cdrs += 1;
-        turn.out.push(Effect::Cdr(Box::new(cdr)));
+        turn.out.push(Effect::Cdr { call: key, cdr });
         Some(no)
     }
 
@@ -278,11 +331,39 @@ impl Calls {
         }
     }
 
-    /// Forgets the calls that nobody has answered yet; how many.
-    pub fn forget_unanswered(&mut self) -> usize {
-        let pending = self.kept.iter().filter(|(_, kept)| !kept.call.is_answered());
-        let pending: Vec<CallRef> = pending.map(|(index, kept)| CallRef { index, serial: kept.serial }).collect();
-        pending.into_iter().filter_map(|call| self.remove(call)).count()
+    /// All of them are another's; how many there were.
+    pub fn forget_all(&mut self) -> usize {
+        let (count, serial) = (self.kept.len(), self.serial);
+        // A serial is never used twice: what still names a call of before finds none.
+        *self = Calls { serial, ..Calls::new() };
+        count
+    }
+
+    /// A call of a dead holder is ours now.
+    pub fn inherit(&mut self, key: Arc<CallKey>, image: image::Call) -> CallRef {
+        let mut heir = Call::new(key, image.at, image.wall, image.opened);
+        for (side, addresses) in [Side::Caller, Side::Callee].into_iter().zip(image.contacts) {
+            addresses.into_iter().for_each(|address| {
+                heir.saw_contact(side, address);
+            });
+        }
+        heir.has_ended(image.ended);
+        let call = self.open(heir);
+        for (tag, peer) in &image.dialogs {
+            self.dialog(call, tag, *peer);
+        }
+        for image::Answered { answer, at, session } in image.answers {
+            let tag = answer.callee_tag.clone();
+            let known = self.kept(call).and_then(|kept| kept.call.answered(at, answer)).is_none();
+            if known {
+                continue;
+            }
+            if self.kept(call).is_some_and(|kept| kept.longest.is_none()) {
+                self.establish(call, at);
+            }
+            self.session_until(call, &tag, session);
+        }
+        call
     }
 
     /// Ends calls that have lasted too long, or that nobody has refreshed in time.

@@ -1,7 +1,8 @@
 //! One call: what was decided for it, who it is between, and the three moments that its CDR tells.
 
-use crate::cdr::{Cdr, EndedBy, timestamp};
-use crate::record::{CallKey, Decision, Side, What};
+use crate::cdr::{Cdr, EndedBy, Method, timestamp};
+pub use crate::record::Answer;
+use crate::record::{CONTACTS, CallKey, Decision, Opened, Side};
 use crate::station::Station;
 use common::deadlines::Handle;
 use common::fields::Fields;
@@ -12,27 +13,12 @@ use smallvec::SmallVec;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// Contacts of one side that are remembered; the newest stay.
-const CONTACTS: usize = 4;
-
 /// Dialogs of one call that are remembered as answered, ended ones too; two phones that answer at once make two.
 const ANSWERS: usize = 8;
 
-/// A 2xx: a dialog of the call.
-#[derive(Clone, Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub reason: String,
-    pub callee_tag: Box<str>,
-    pub callee_contact: Option<Box<str>>,
-    pub branch: Box<str>,
-    /// The callee's side as the dialog token says.
-    pub peer: Peer,
-}
-
+/// A dialog of the call that was answered.
 struct Answered {
     at: Time,
-    wall: WallMillis,
     answer: Answer,
     /// When this dialog's session must have been refreshed.
     session: Option<Handle>,
@@ -42,12 +28,7 @@ pub struct Call {
     pub key: Arc<CallKey>,
     /// How its targets came about, in order.
     pub decisions: Vec<Decision>,
-    /// From's URI and the Request-URI as dialled.
-    pub caller: String,
-    pub callee: String,
-    pub trunk_in: Option<TrunkId>,
-    /// The caller's side as the dialog token says.
-    pub caller_peer: Peer,
+    pub opened: Opened,
     created: (Time, WallMillis),
     rang: bool,
     /// The dialogs that were answered and have not ended.
@@ -59,26 +40,17 @@ pub struct Call {
 }
 
 impl Call {
-    pub fn new(
-        key: Arc<CallKey>,
-        now: Time,
-        wall: WallMillis,
-        caller: String,
-        callee: String,
-        caller_peer: Peer,
-    ) -> Call {
+    pub fn new(key: Arc<CallKey>, now: Time, wall: WallMillis, opened: Opened) -> Call {
+        let contacts = [opened.contact.into_iter().collect(), SmallVec::new()];
         Call {
             key,
             decisions: Vec::new(),
-            caller,
-            callee,
-            trunk_in: None,
-            caller_peer,
+            opened,
             created: (now, wall),
             rang: false,
             answers: SmallVec::new(),
             ended: Vec::new(),
-            contacts: Default::default(),
+            contacts,
         }
     }
 
@@ -109,15 +81,17 @@ impl Call {
         self.contacts[side as usize].contains(&address)
     }
 
-    pub(super) fn saw_contact(&mut self, side: Side, address: SocketAddr) {
+    /// Whether that is news.
+    pub(super) fn saw_contact(&mut self, side: Side, address: SocketAddr) -> bool {
         let contacts = &mut self.contacts[side as usize];
         if contacts.contains(&address) {
-            return;
+            return false;
         }
         if contacts.len() == CONTACTS {
             contacts.remove(0);
         }
         contacts.push(address);
+        true
     }
 
     pub(super) fn ringing(&mut self, now: Time) -> Option<Duration> {
@@ -126,13 +100,18 @@ impl Call {
     }
 
     /// The time from the INVITE, for the first answer of a dialog; `None`: it is known, or over.
-    pub(super) fn answered(&mut self, now: Time, wall: WallMillis, answer: Answer) -> Option<Duration> {
+    pub(super) fn answered(&mut self, now: Time, answer: Answer) -> Option<Duration> {
         let known = self.is_answered_by(&answer.callee_tag) || self.ended.contains(&answer.callee_tag);
         if known || self.answers.len() + self.ended.len() == ANSWERS {
             return None;
         }
-        self.answers.push(Answered { at: now, wall, answer, session: None });
+        self.answers.push(Answered { at: now, answer, session: None });
         Some(now.since(self.created.0))
+    }
+
+    /// These had ended when it was inherited.
+    pub(super) fn has_ended(&mut self, tags: Vec<Box<str>>) {
+        self.ended = tags;
     }
 
     /// One of its dialogs ends; whether that was the last. `None`: no answered dialog of this call.
@@ -145,27 +124,21 @@ impl Call {
         Some(true)
     }
 
-    /// The record of the newest answer.
-    pub(super) fn answer_record(&self) -> Option<What> {
-        let Answered { wall, answer, .. } = self.answers.last()?;
-        Some(What::Answered {
-            branch: answer.branch.clone(),
-            at: *wall,
-            callee_tag: answer.callee_tag.clone(),
-            callee_contact: answer.callee_contact.clone(),
-        })
+    /// The newest answer.
+    pub(super) fn newest_answer(&self) -> Option<&Answer> {
+        self.answers.last().map(|answered| &answered.answer)
     }
 
     /// `None`: it was not answered. Lengths are by the monotonic clock: a jump of the wall clock changes no charge.
     pub(super) fn into_cdr(self, now: Time, station: &Station, by: EndedBy) -> Option<Cdr> {
         let id = self.id(&station.keys.branch);
-        let Answered { at: start, wall: start_wall, answer, .. } = self.answers.into_iter().next()?;
+        let Answered { at: start, answer, .. } = self.answers.into_iter().next()?;
         let lasted = now.since(start);
         let ms_duration = lasted.as_millis() as u64;
         let trunk = |id: Option<TrunkId>| Some(station.rack.trunk(id?)?.name.clone());
         Some(Cdr {
             id,
-            method: "INVITE",
+            method: Method::Invite,
             from_tag: self.key.from_tag.to_string(),
             to_tag: answer.callee_tag.into_string(),
             callid: String::from_utf8_lossy(&self.key.call_id).into_owned(),
@@ -173,13 +146,13 @@ impl Call {
             sip_reason: answer.reason,
             created: timestamp(self.created.1),
             setup_time: start.since(self.created.0).as_millis() as f64 / 1000.0,
-            start_time: timestamp(start_wall),
-            end_time: timestamp(WallMillis(start_wall.0 + ms_duration)),
+            start_time: timestamp(answer.at),
+            end_time: timestamp(WallMillis(answer.at.0 + ms_duration)),
             duration: ms_duration.div_ceil(1000),
             ms_duration,
-            caller: self.caller,
-            callee: self.callee,
-            trunk_in: trunk(self.trunk_in),
+            caller: self.opened.caller,
+            callee: self.opened.callee,
+            trunk_in: trunk(self.opened.trunk_in),
             trunk_out: trunk(match answer.peer {
                 Peer::Trunk(id) => Some(id),
                 _ => None,

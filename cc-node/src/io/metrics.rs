@@ -1,5 +1,7 @@
 //! The node's metrics: read from the workers' reports and from what the threads share, when Prometheus asks.
 
+mod shadows;
+
 use super::cdr::CdrCounters;
 use super::shared::{Shared, WorkerReport};
 use crate::dns::Kind as Question;
@@ -21,6 +23,7 @@ pub fn start(shared: &Arc<Shared>, cdrs: &Arc<CdrCounters>) -> Result<Registry, 
     of.sip()?;
     of.losses(cdrs)?;
     of.calls(cdrs)?;
+    of.shadows()?;
     of.location()?;
     of.names()?;
     of.rack()?;

@@ -13,11 +13,12 @@ mod egress;
 mod heartbeat;
 mod location;
 mod metrics;
+mod shadows;
 mod shared;
 mod worker;
 
+use crate::core::Core;
 use crate::location::{Client, ClientSetup, Writer};
-use crate::node::Node;
 use crate::resolve::OPEN_QUESTIONS;
 use crate::station::NodeSetup;
 use common::config::CcNode;
@@ -31,6 +32,7 @@ use common::io::{admin as admin_port, udp};
 use common::time::Duration;
 use desired::Desired;
 use location::{ASKS_A_WORKER, ASKS_QUEUED, AnswerTo};
+use shadows::ShadowPort;
 use shared::Shared;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
@@ -125,13 +127,27 @@ fn open_worker(
     let (dns_queue, dns_answers) = sync_channel(OPEN_QUESTIONS);
     let (waker, wakeable) = poll::waker().map_err(|e| StartError::io("a worker's wake-up", e))?;
     let (rack, keys) = (shared.rack.clone(), shared.keys.clone());
-    let node = Node::new(NodeSetup { id: shared.id, boot: shared.boot, worker: index, rack, keys });
+    let core = Core::new(NodeSetup { id: shared.id, boot: shared.boot, worker: index, rack, keys });
+    let shadows = ShadowPort::open(shared, index)?;
     let sockets = open_sockets(index, &shared.config)?;
     let egress = egress::Egress::new(shared.clone())?;
     let shared = shared.clone();
     let Ways { asks, questions, cdrs } = ways;
-    let parts =
-        Parts { index, shared, clock, node, sockets, egress, asks, answers, questions, dns_answers, wakeable, cdrs };
+    let parts = Parts {
+        index,
+        shared,
+        clock,
+        core,
+        shadows,
+        sockets,
+        egress,
+        asks,
+        answers,
+        questions,
+        dns_answers,
+        wakeable,
+        cdrs,
+    };
     let dns_answer_to = dns::AnswerTo { queue: dns_queue, waker: waker.clone() };
     Ok((parts, AnswerTo { queue, waker }, dns_answer_to))
 }

@@ -4,6 +4,8 @@ use crate::heartbeat::LmClock;
 use crate::location::Replica;
 use crate::ownership::inquiries;
 use crate::resolve::Counters;
+use crate::shadow::keeper::Takeovers;
+use crate::shadow::{shelf, shipper};
 use crate::stats::Stats;
 use arc_swap::ArcSwap;
 use common::config::{CcNode, Rack};
@@ -73,12 +75,23 @@ pub struct WorkerShared {
     pub report: ArcSwap<WorkerReport>,
 }
 
+/// How a worker's calls are protected, and what it does for others'.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Protection {
+    pub shipper: shipper::Status,
+    pub shelf: shelf::Status,
+    pub takeovers: Takeovers,
+    /// Its calls that no live backup holds, that one does, and that two do: looked at now and then.
+    pub copies: [u64; 3],
+}
+
 /// A worker's counters, as the metrics show them.
 #[derive(Clone, Debug, Default)]
 pub struct WorkerReport {
     pub node: Stats,
     pub inquiries: inquiries::Counters,
     pub dns: Counters,
+    pub shadows: Protection,
     pub io: IoCounters,
 }
 
@@ -105,13 +118,18 @@ pub struct IoCounters {
     pub drop_stale: u64,
     /// Handling it panicked.
     pub drop_panic: u64,
+    /// Datagrams about other nodes' calls and ours: those that were no words of a worker of this rack, or were kept.
+    pub shadows_received: u64,
+    pub shadows_sent: u64,
+    pub drop_shadow: u64,
+    pub drop_shadow_stale: u64,
     /// The way to the location server was full.
     pub location_full: u64,
 }
 
 impl IoCounters {
     /// Label of `siprack_dropped_total{reason}` and its count.
-    pub fn drops(&self) -> [(&'static str, u64); 9] {
+    pub fn drops(&self) -> [(&'static str, u64); 11] {
         [
             ("proxy_header", self.drop_header),
             ("sender", self.drop_sender),
@@ -122,6 +140,8 @@ impl IoCounters {
             ("no_lease", self.drop_no_lease),
             ("stale", self.drop_stale),
             ("panic", self.drop_panic),
+            ("shadow", self.drop_shadow),
+            ("shadow_stale", self.drop_shadow_stale),
         ]
     }
 }

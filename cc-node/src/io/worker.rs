@@ -1,19 +1,20 @@
 //! A worker thread: one engine, its sockets, its way to the location server. Each round: wait, take what came in, fire
 //! what is due, send what that led to. Workers share nothing but what [`super::shared`] swaps whole.
 
+mod report;
+
 use super::cdr::CdrSink;
 use super::dns;
 use super::egress::{Egress, Outwards};
 use super::location::{ASKS_A_WORKER, Answer, Ask};
-use super::shared::{IoCounters, Shared, WorkerReport};
+use super::shadows::ShadowPort;
+use super::shared::{IoCounters, Shared};
+use crate::core::Core;
 use crate::dns::{DnsAnswer, DnsAsk, DnsFailure};
 use crate::doorman::{Doorman, Refused};
-use crate::effect::{AskId, Effect, Input, LocationFailure};
+use crate::effect::{AskId, CallKey, Effect, Input, LocationFailure};
 use crate::location::LocalView;
-use crate::node::Node;
-use crate::outbox::Outbox;
 use crate::ownership::lease::{Gate, Passage};
-use crate::problems::{Blindly, Problem};
 use crate::resolve::OPEN_QUESTIONS;
 use bytes::Bytes;
 use common::ids::Plane;
@@ -36,15 +37,14 @@ const IDLE: Duration = Duration::from_millis(50);
 const WITHOUT_LEASE: Duration = Duration::from_millis(5);
 /// Batches taken from one socket before timers are looked at again.
 const BATCHES_A_ROUND: usize = 4;
-const REPORT_EVERY: Duration = Duration::from_millis(200);
-const LOAD_OVER: Duration = Duration::from_secs(1);
 
 /// What a worker is made of; `io::run` opens it all before any thread starts.
 pub struct Parts {
     pub index: u16,
     pub shared: Arc<Shared>,
     pub clock: Clock,
-    pub node: Node,
+    pub core: Core,
+    pub shadows: ShadowPort,
     pub sockets: Vec<(Plane, UdpSocket)>,
     pub egress: Egress,
     pub asks: Sender<Ask>,
@@ -71,9 +71,10 @@ struct Desk {
     parts: Parts,
     doorman: Doorman,
     view: LocalView,
-    outbox: Outbox,
-    effects: Vec<Effect>,
+    /// On their way to be carried out.
     released: Vec<Effect>,
+    /// Calls whose CDR has been written in this round.
+    written: Vec<Arc<CallKey>>,
     /// Asks that could not be handed over: answered in this round.
     refused: Vec<AskId>,
     /// Asks without an answer yet.
@@ -89,6 +90,8 @@ struct Desk {
     /// When this round did: near enough to tell the age of what comes and goes in it.
     began: Time,
     report_at: Time,
+    copies: [u64; 3],
+    copies_at: Time,
 }
 
 impl Worker {
@@ -99,10 +102,8 @@ impl Worker {
         let desk = Desk {
             doorman: Doorman::new(&shared.rack),
             view,
-            // Shadows are not kept by this version: every record counts as acknowledged when it is written.
-            outbox: Outbox::unprotected(),
-            effects: Vec::with_capacity(64),
             released: Vec::with_capacity(64),
+            written: Vec::new(),
             refused: Vec::new(),
             asked: 0,
             dns_refused: Vec::new(),
@@ -113,6 +114,8 @@ impl Worker {
             load_since: now,
             began: now,
             report_at: now,
+            copies: [0; 3],
+            copies_at: now,
             parts,
         };
         let gate = Gate::new(now);
@@ -132,6 +135,7 @@ impl Worker {
             let lease = self.desk.parts.shared.lease();
             self.desk.look_at_placement();
             self.passage = self.gate.pass(began, lease);
+            self.shadows();
             match self.passage {
                 Passage::Open => self.datagrams(),
                 Passage::Stale | Passage::Shut => self.drop_what_waits(),
@@ -144,22 +148,40 @@ impl Worker {
                 self.desk.timers();
             }
             self.desk.flush();
+            self.desk.parcels();
             self.desk.account(began, self.more);
         }
     }
 
     fn wait(&mut self) -> std::io::Result<()> {
         let parts = &self.desk.parts;
-        let due = || parts.node.next_due().map_or(IDLE, |due| due.since(parts.clock.now()).min(IDLE));
+        let due = || parts.core.next_due().map_or(IDLE, |due| due.since(parts.clock.now()).min(IDLE));
         let patience = match self.passage {
             // Timers are held, and what arrives wakes it all the same.
             Passage::Shut => WITHOUT_LEASE,
             _ if self.more => Duration::ZERO,
             _ => due(),
         };
-        let fds: smallvec::SmallVec<[_; 4]> =
-            parts.sockets.iter().map(|(_, s)| s.as_fd()).chain([parts.wakeable.as_fd()]).collect();
+        let fds: smallvec::SmallVec<[_; 4]> = parts
+            .sockets
+            .iter()
+            .map(|(_, s)| s.as_fd())
+            .chain(parts.shadows.fds())
+            .chain([parts.wakeable.as_fd()])
+            .collect();
         poll::readable(&fds, patience, &mut self.ready)
+    }
+
+    /// With a lease or without: what is acknowledged depends on memory alone.
+    fn shadows(&mut self) {
+        let Worker { receiver, ready, desk, .. } = self;
+        let Desk { parts, released, counters, began, .. } = desk;
+        for at in 0..parts.shadows.count() {
+            if ready.get(parts.sockets.len() + at).is_some_and(|ready| *ready) {
+                parts.shadows.hear(at, *began, receiver, &mut parts.core, released, counters);
+            }
+        }
+        desk.carry_out();
     }
 
     /// Unread: peers send again what matters.
@@ -250,12 +272,12 @@ impl Desk {
 
     fn timers(&mut self) {
         let now = self.parts.clock.now();
-        if self.parts.node.next_due().is_none_or(|due| due > now) {
+        if self.parts.core.next_due().is_none_or(|due| due > now) {
             return;
         }
         let wall = self.parts.clock.wall();
-        let Desk { parts, view, effects, .. } = self;
-        let ticked = catch_unwind(AssertUnwindSafe(|| parts.node.tick(now, wall, view, effects)));
+        let Desk { parts, view, released, .. } = self;
+        let ticked = catch_unwind(AssertUnwindSafe(|| parts.core.tick(now, wall, view, released)));
         if ticked.is_err() {
             self.counters.drop_panic += 1;
             tracing::error!("ALARM: a timer's work panicked; its call is left to its peers' retransmissions");
@@ -268,12 +290,11 @@ impl Desk {
         let (now, wall) = (self.parts.clock.now(), self.parts.clock.wall());
         let message = match &input {
             Input::Datagram { message, .. } => Some(message.clone()),
-            Input::Location { .. } | Input::Dns { .. } | Input::Placement => None,
+            _ => None,
         };
-        let Desk { parts, view, effects, .. } = self;
-        let handled = catch_unwind(AssertUnwindSafe(|| parts.node.handle(now, wall, view, input, effects)));
+        let Desk { parts, view, released, .. } = self;
+        let handled = catch_unwind(AssertUnwindSafe(|| parts.core.handle(now, wall, view, input, released)));
         if handled.is_err() {
-            self.effects.clear();
             self.panicked(message.as_deref());
         }
         self.carry_out();
@@ -291,20 +312,17 @@ impl Desk {
         let shown = call_id.map(String::from_utf8_lossy);
         tracing::error!(call_id = ?shown, "ALARM: handling a message panicked; its call is dropped from this worker");
         if let Some(call_id) = call_id {
-            self.parts.node.forget_call(call_id);
+            self.parts.core.node.forget_call(call_id);
         }
     }
 
-    /// Carries effects out in order, through the outbox.
+    /// Carries effects out, in order.
     fn carry_out(&mut self) {
-        for effect in self.effects.drain(..) {
-            self.outbox.take(effect, &mut self.released);
-        }
         let mut released = std::mem::take(&mut self.released);
         for effect in released.drain(..) {
             match effect {
-                // For the backups; there are none yet.
-                Effect::Journal(_) => {}
+                // They have gone to the shadows.
+                Effect::Journal(_) | Effect::Inherited { .. } | Effect::Forgotten => {}
                 Effect::Send { listener, to, transport, bytes, .. } => {
                     let epoch = self.view.placements.current.epoch();
                     let way = Outwards { epoch, listener, to, transport, now: self.began };
@@ -336,7 +354,10 @@ impl Desk {
                         self.dns_refused.push(ask);
                     }
                 }
-                Effect::Cdr(cdr) => self.parts.cdrs.write(*cdr),
+                Effect::Cdr { call, cdr } => {
+                    self.parts.cdrs.write(*cdr);
+                    self.written.push(call);
+                }
             }
         }
         // Its room is used again.
@@ -348,52 +369,16 @@ impl Desk {
         egress.flush(|| clock.now(), sockets, &mut self.counters);
     }
 
-    /// `more`: the sockets were not emptied in this round.
-    fn account(&mut self, began: Time, more: bool) {
-        let now = self.parts.clock.now();
-        let mine = &self.parts.shared.workers[usize::from(self.parts.index)];
-        mine.ticks.fetch_add(1, Ordering::Relaxed);
-        if !more {
-            self.emptied = now;
+    /// At the end of a round: the words for other nodes, behind the messages that waited for theirs.
+    fn parcels(&mut self) {
+        while let Some(call) = self.written.pop() {
+            self.input(Input::Written { call });
         }
-        mine.behind_us.store(now.since(self.emptied).as_micros() as u64, Ordering::Relaxed);
-        self.busy += now.since(began);
-        let over = now.since(self.load_since);
-        if over >= LOAD_OVER {
-            let share = self.busy.as_micros() * 65_535 / over.as_micros().max(1);
-            mine.load.store(share.min(65_535) as u16, Ordering::Relaxed);
-            self.busy = Duration::ZERO;
-            self.load_since = now;
-        }
-        if now >= self.report_at {
-            self.report_at = now + REPORT_EVERY;
-            let report = WorkerReport {
-                node: self.parts.node.stats().clone(),
-                inquiries: self.parts.node.inquiries(),
-                dns: self.parts.node.dns(),
-                io: self.counters.clone(),
-            };
-            mine.report.store(Arc::new(report));
-            mine.strays.store(self.parts.node.strays() as u32, Ordering::Relaxed);
-            self.parts.node.take_problems().iter().for_each(tell);
-            self.parts.node.take_blind().iter().for_each(tell_blind);
+        let parcels = self.parts.core.parcels();
+        if !parcels.is_empty() {
+            self.parts.shadows.send(self.began, &parcels, &mut self.counters);
         }
     }
-}
-
-/// To the stream of problems: lines of the log with this target (`log.level: info,problems=off` shuts it). Names from the
-/// network are escaped.
-fn tell(problem: &Problem) {
-    let call_id = String::from_utf8_lossy(&problem.call_id);
-    let (reason, outcome) = (problem.fault.label(), if problem.answered { "answered" } else { "dropped" });
-    let Problem { source, what, others, .. } = problem;
-    tracing::warn!(target: "problems", reason, outcome, %source, ?call_id, others, "a message was not fit: {what}");
-}
-
-/// To the stream of faults.
-fn tell_blind(blindly: &Blindly) {
-    let (how, call_id) = (blindly.how.label(), String::from_utf8_lossy(&blindly.call_id));
-    tracing::warn!(target: "faults", how, ?call_id, others = blindly.others, "forwarded without knowledge of its call");
 }
 
 #[cfg(test)]

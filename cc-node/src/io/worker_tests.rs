@@ -38,6 +38,7 @@ fn rig(name: &str) -> Rig {
     load_manager.set_read_timeout(Some(std::time::Duration::from_secs(5))).unwrap();
     let mut rack = Rack::one_machine_default(1).expand();
     rack.load_managers[0].egress_port = load_manager.local_addr().unwrap().port();
+    rack.cc_nodes[0].shadow_port = 0;
     rack.domains[0].auth = Auth::None;
     rack.domains[0].provisioning = Provisioning::Open;
     let (rack, keys) = (Arc::new(rack), Arc::new(Keys::derive(&RackKey([6; 32]))));
@@ -57,7 +58,8 @@ fn rig(name: &str) -> Rig {
         index: 0,
         shared: shared.clone(),
         clock,
-        node: Node::new(NodeSetup { id: NodeId(1), boot, worker: 0, rack, keys: keys.clone() }),
+        core: Core::new(NodeSetup { id: NodeId(1), boot, worker: 0, rack, keys: keys.clone() }),
+        shadows: ShadowPort::open(&shared, 0).unwrap(),
         sockets: vec![(Plane::A, socket)],
         egress: Egress::new(shared.clone()).unwrap(),
         asks: asks_out,

@@ -3,12 +3,12 @@
 use super::Engine;
 use super::request::{Asked, call_key, refuse};
 use crate::auth::local_aor;
-use crate::call::{Call, Side};
+use crate::call::Call;
 use crate::identity::{self, Sender};
 use crate::proxy::preprocess::next_hop;
 use crate::proxy::{Job, Original, RecordRoute, Routed, contact_address};
 use crate::proxy::{checks, session_timer};
-use crate::record::{Decision, Hunt};
+use crate::record::{Decision, Hunt, Opened};
 use crate::redirect::{self, Redirection};
 use crate::resolve::Destination;
 use crate::service::{self, Caller, Choice, Named, NextHop, Plan, Refusal, route};
@@ -145,15 +145,17 @@ impl Engine {
         };
         let call_key = (method == MethodKind::Invite).then(|| call_key(&request));
         let call = call_key.clone().map(|key| {
-            let (from, to) = (charged(&self.station, &caller, &request), request.request_uri().to_owned());
-            let mut call = Call::new(key, turn.now, turn.wall, from, to, caller_peer);
+            let opened = Opened {
+                caller: charged(&self.station, &caller, &request),
+                callee: request.request_uri().to_owned(),
+                peer: caller_peer,
+                trunk_in: caller.trunk(),
+                contact,
+            };
+            let mut call = Call::new(key, turn.now, turn.wall, opened);
             call.decisions = plan.decisions.clone();
-            call.trunk_in = caller.trunk();
             self.proxy.calls.open(call)
         });
-        if let (Some(call), Some(address)) = (call, contact) {
-            self.proxy.calls.saw_contact(call, Side::Caller, address);
-        }
         let dialogs = self.proxy.calls.without_token(&request, source.remote).into_iter().collect();
         let owner = self.proxy.next_owner();
         let server = self.proxy.table.open_server(key, subject, owner);
@@ -181,7 +183,7 @@ impl Engine {
 
 /// A Route beyond this rack in a new request leads to a trunk, or nowhere: this is no relay. Only a rack that asks nobody
 /// for authentication follows it at all: elsewhere it would pass by the dial plan.
-fn by_route(station: &Station, routed: &Routed, mut decisions: Vec<Decision>) -> Result<Plan, Refusal> {
+pub(super) fn by_route(station: &Station, routed: &Routed, mut decisions: Vec<Decision>) -> Result<Plan, Refusal> {
     let refused = || Refusal::because(403, Rejection::Relaying, "Route Leads Outside");
     if !service::asks_nobody(station) {
         return Err(refused());

@@ -2,11 +2,13 @@
 //!
 //! - a request: [`request`] (repeat? ACK, CANCEL; in a dialog or new) → [`begin`] → `service` → `proxy`; REGISTER:
 //!   [`register`]; one that another node may hold: [`unknown`];
+//! - a dead node's call that goes on here: [`inherit`];
 //! - a response: `proxy::responses`;
 //! - what is no fit message: [`unfit`];
 //! - time: `proxy::engine`, and questions to the location server that nobody answered.
 
 mod begin;
+mod inherit;
 mod register;
 mod request;
 mod unfit;
@@ -25,6 +27,7 @@ use crate::proxy::Proxy;
 use crate::registrar::Registrar;
 use crate::resolve::Counters;
 use crate::station::Station;
+use crate::stats::DropReason;
 use crate::turn::Turn;
 use bytes::Bytes;
 use common::ids::Epoch;
@@ -79,6 +82,8 @@ impl Node {
             Input::Location { ask, outcome } => engine.outcome(turn, ask, &outcome),
             Input::Dns { ask, answer } => engine.proxy.dns(turn, &engine.station, ask, answer),
             Input::Placement => engine.placed(turn),
+            Input::Inherit { hash, image } => engine.inherit(turn, hash, image),
+            Input::Written { call } => engine.proxy.written(turn, &call),
         });
     }
 
@@ -178,6 +183,9 @@ impl Engine {
             Ok(message) => message,
             Err(error) => return self.unreadable(turn, &header, message, error),
         };
+        if self.must_wait(turn, &message) {
+            return turn.stats.drop(DropReason::Inheriting);
+        }
         if message.is_request() {
             turn.stats.requests_in[message.method().kind() as usize] += 1;
             return self.request(turn, header, message);

@@ -147,7 +147,8 @@ impl Engine {
             return refuse(turn, &self.station, &asked.request, &asked.source, asked.back, refusal);
         };
         let ok = self.station.reply(&asked.request, &asked.source, 200, None, Vec::new());
-        turn.send(MethodKind::Cancel, asked.back, Outgoing::new(None, ok));
+        let after = self.proxy.cancelled(turn, server);
+        turn.send(MethodKind::Cancel, asked.back, Outgoing::new(after, ok));
         self.proxy.cancel(turn, &self.station, server);
     }
 
@@ -211,7 +212,8 @@ impl Engine {
         if in_dialog::records_again(asked.method)
             && let Some(address) = contact_address(&asked.request)
         {
-            calls.iter().for_each(|call| self.proxy.calls.saw_contact(*call, dialog.sender, address));
+            let proxy = &mut self.proxy;
+            calls.iter().for_each(|call| proxy.calls.moved(turn, &mut proxy.journal, *call, dialog.sender, address));
         }
         turn.stats.in_dialog += 1;
         // What is said within a session, and no session is known: its node has died, or was away.

@@ -148,6 +148,9 @@ impl Engine {
             self.blindly(turn, Blind::Unanswered, common::sip::call_id(&message).unwrap_or_default());
         }
         let Ok(message) = SipMessage::parse(message, &self.station.limits) else { return };
+        if self.must_wait(turn, &message) {
+            return turn.stats.drop(DropReason::Inheriting);
+        }
         if !message.is_request() {
             return self.take_response(turn, &header, message);
         }
@@ -238,17 +241,19 @@ impl Engine {
         let placements = turn.view.placements();
         let (current, station) = (&placements.current, &self.station);
         let has_us = |placement: &Placement| placement.live(station.id) == Some(station.boot);
+        // Where nobody is, nobody has taken anything over.
+        let is_others = |placement: &Placement| !has_us(placement) && placement.inputs().live().next().is_some();
         let member = has_us(current);
         // Two epochs may pass between two looks: one without us, and one with us again.
-        let between = placements.former.iter().any(|then| then.epoch() > self.seen && !has_us(then));
+        let between = placements.former.iter().any(|then| then.epoch() > self.seen && is_others(then));
         let moved = self.seen != current.epoch();
         self.seen = current.epoch();
-        if self.member && (!member || between) {
-            self.proxy.forget_pending(turn);
+        if self.member && (is_others(current) || between) {
+            self.proxy.forget_all(turn);
             self.asks.forget_all();
             self.inquiries.clear();
         }
-        self.member = member;
+        self.member = member || self.member && !is_others(current);
         if moved {
             self.proxy.placed(turn, &self.station);
         }

@@ -224,6 +224,9 @@ impl Inquiries {
 
     /// Another placement stands: who is not in it any more has nothing. Gives back what nobody else can hold.
     pub fn placed(&mut self, stands: impl Fn(NodeId) -> bool) -> Vec<Held> {
+        // Whoever was silent may have died since, and another goes on with what it held: that one is asked before anybody
+        // goes on without.
+        self.silences = Memory::default();
         for open in self.open.values_mut() {
             open.of.retain(|node| stands(*node));
         }

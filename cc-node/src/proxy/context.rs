@@ -6,7 +6,7 @@ use super::forward::Original;
 use crate::call::{CallRef, Side};
 use crate::effect::RecordNo;
 use crate::identity::Edge;
-use crate::record::{CallKey, Decision, Hunt, Target};
+use crate::record::{CallKey, Decision, Hunt, Redirected, Target};
 use crate::resolve::LookupId;
 use crate::service::{Caller, Choice};
 use crate::station::Station;
@@ -46,12 +46,15 @@ pub struct Context {
     pub dialogs: Vec<(CallRef, Side)>,
     /// Redirections that were followed.
     pub redirections: u8,
-    /// What the newest of them named, until it is chosen.
+    /// What the newest of them named, until it is chosen; and the branch whose place that takes.
     pub redirected: Vec<Choice>,
+    pub instead_of: Option<Redirected>,
     pub answered: bool,
     /// A final response has gone upstream.
     pub final_sent: bool,
     pub cancelled: bool,
+    /// The record that says so.
+    pub cancelled_by: Option<RecordNo>,
     /// A branch said 6xx: nobody else is tried.
     pub declined: bool,
 }

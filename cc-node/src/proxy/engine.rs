@@ -21,6 +21,7 @@ use common::deadlines::Deadlines;
 use common::sip::{Edit, Limits, MethodKind};
 use common::time::Time;
 use hashbrown::HashMap;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// For messages that we made ourselves.
@@ -38,6 +39,8 @@ pub struct Proxy {
     newest: u64,
     /// INVITEs in slots that this node would not be given now; some of them are over.
     pub(super) strays: Vec<Owner>,
+    /// INVITEs that have their final response, and when their transactions are over.
+    pub(super) over: VecDeque<(Time, Arc<CallKey>)>,
 }
 
 /// What a context waits for, besides its transactions.
@@ -79,6 +82,7 @@ impl Proxy {
             timers: Deadlines::new(),
             newest: 0,
             strays: Vec::new(),
+            over: VecDeque::new(),
         }
     }
 
@@ -93,7 +97,9 @@ impl Proxy {
     }
 
     pub fn next_due(&self) -> Option<Time> {
-        let due = [self.table.next_due(), self.timers.next_due(), self.calls.next_due(), self.resolver.next_due()];
+        let over = self.over.front().map(|(at, _)| *at);
+        let due =
+            [self.table.next_due(), self.timers.next_due(), self.calls.next_due(), self.resolver.next_due(), over];
         due.into_iter().flatten().min()
     }
 
@@ -125,15 +131,26 @@ impl Proxy {
             dialogs,
             redirections: 0,
             redirected: Vec::new(),
+            instead_of: None,
             answered: false,
             final_sent: false,
             cancelled: false,
+            cancelled_by: None,
             declined: false,
         });
         self.choose(turn, station, owner, context, choices);
     }
 
-    /// The caller cancels the INVITE of this server transaction (§16.10).
+    /// The caller cancels the INVITE of this server transaction: the record before the 200.
+    pub fn cancelled(&mut self, turn: &mut Turn<'_>, server: ServerId) -> Option<RecordNo> {
+        let owner = self.table.owner(server)?;
+        let context = self.contexts.get_mut(&owner.0).filter(|context| !context.final_sent)?;
+        let key = context.key.as_ref()?;
+        let journal = &mut self.journal;
+        Some(*context.cancelled_by.get_or_insert_with(|| journal.write(turn, key, What::Cancelled)))
+    }
+
+    /// What follows from that (§16.10).
     pub fn cancel(&mut self, turn: &mut Turn<'_>, station: &Station, server: ServerId) {
         let Some(owner) = self.table.owner(server) else { return };
         let Some(mut context) = self.contexts.remove(&owner.0) else { return };
@@ -178,6 +195,15 @@ impl Proxy {
         let found = self.resolver.tick(turn.now, turn.out);
         self.found(turn, station, found);
         self.calls.expire(turn, station, &mut self.journal);
+        while self.over.front().is_some_and(|(at, _)| *at <= turn.now) {
+            let Some((_, key)) = self.over.pop_front() else { break };
+            self.journal.write(turn, &key, What::Over);
+        }
+    }
+
+    /// The CDR of this call is where it is safe.
+    pub fn written(&mut self, turn: &mut Turn<'_>, call: &Arc<CallKey>) {
+        self.journal.write(turn, call, What::Written);
     }
 
     /// Goes on with a context until it waits for somebody, and keeps it if it does.
@@ -208,7 +234,8 @@ impl Proxy {
         context.final_sent = true;
         let mut after = self.ends(turn, station, context, status);
         if let Some(key) = &context.key {
-            after = Some(self.journal.write(turn, key, What::Refused { response: bytes.clone() }));
+            after = Some(self.journal.write(turn, key, What::Refused { status, response: bytes.clone() }));
+            self.over.push_back((turn.now + station.timing.whole(), key.clone()));
         }
         if let Some(call) = context.call {
             self.calls.failed(turn, call);

@@ -2,14 +2,14 @@
 //! on; but an incarnation that was removed forgets what others may have taken up since.
 
 use super::engine::Proxy;
+use crate::effect::Effect;
 use crate::station::Station;
 use crate::transaction::{Owner, ServerId};
 use crate::turn::Turn;
 
 impl Proxy {
-    /// Ends everything that is pending, without a word: this node was removed from the placement, and its slots are
-    /// somebody else's. Answered calls are kept, for their end is told by requests that any node may forward.
-    pub fn forget_pending(&mut self, turn: &mut Turn<'_>) {
+    /// Forgets every call, without a word: this node was removed from the placement, and others go on with them.
+    pub fn forget_all(&mut self, turn: &mut Turn<'_>) {
         let owners: Vec<u64> = self.contexts.keys().copied().collect();
         for owner in owners {
             let Some(mut context) = self.contexts.remove(&owner) else { continue };
@@ -19,7 +19,9 @@ impl Proxy {
         turn.stats.forgotten += self.table.len() as u64;
         self.table.clear();
         self.strays.clear();
-        turn.stats.calls_failed += self.calls.forget_unanswered() as u64;
+        self.over.clear();
+        turn.stats.forgotten_calls += self.calls.forget_all() as u64;
+        turn.out.push(Effect::Forgotten);
     }
 
     /// Another placement stands: notes which INVITEs are held in slots that this node would not be given any more.

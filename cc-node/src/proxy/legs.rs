@@ -7,9 +7,11 @@ use super::derived;
 use super::engine::{OWN, Proxy, Wait};
 use super::stateless;
 use super::targets::hop;
+use crate::record::What;
 use crate::station::Station;
 use crate::transaction::{ClientId, ClientKey, LegRef, Outgoing, Owner};
 use crate::turn::Turn;
+use bytes::Bytes;
 use common::flow::Flow;
 use common::sip::{Method, MethodKind, SipMessage};
 
@@ -79,6 +81,7 @@ impl Proxy {
         let Some(mut context) = self.contexts.remove(&leg.owner.0) else { return };
         turn.stats.timeouts += 1;
         self.resolver.failed(turn.now, hop(&context.legs[leg.leg].target), None);
+        self.write_silence(turn, &context, leg.leg);
         self.fail(turn, station, leg.owner, &mut context, leg.leg, Failure { status: 408, response: None });
         self.settle(turn, station, leg.owner, context);
     }
@@ -95,6 +98,7 @@ impl Proxy {
                     self.table.give_up(turn, client);
                 }
                 leg.alternatives.clear();
+                self.write_silence(turn, &context, at.leg);
                 self.fail(turn, station, at.owner, &mut context, at.leg, Failure { status: 408, response: None });
             }
             LegState::Pending { .. } => {
@@ -105,6 +109,13 @@ impl Proxy {
             _ => {}
         }
         self.settle(turn, station, at.owner, context);
+    }
+
+    /// A branch has failed, and nobody has said so.
+    pub(super) fn write_silence(&mut self, turn: &mut Turn<'_>, context: &Context, at: usize) {
+        let Some(key) = &context.key else { return };
+        let branch = context.legs[at].target.branch.as_str().into();
+        self.journal.write(turn, key, What::BranchFailed { branch, status: 408, response: Bytes::new() });
     }
 
     /// A branch has failed. If its server could not serve, another address of the same target may.

@@ -12,6 +12,7 @@ pub mod derived;
 pub mod engine;
 pub mod forward;
 mod handover;
+pub mod inherit;
 mod legs;
 pub mod preprocess;
 mod recursion;

@@ -4,6 +4,7 @@
 
 use super::context::{Context, LegState};
 use super::engine::Proxy;
+use crate::record::Redirected;
 use crate::service::{self, Choice};
 use crate::station::Station;
 use crate::turn::Turn;
@@ -61,7 +62,7 @@ impl Proxy {
         }
         leg.state = LegState::Redirected;
         leg.alternatives.clear();
-        let order = leg.target.order;
+        let (order, branch) = (leg.target.order, leg.target.branch.as_str().into());
         let ranks = choices.iter().map(|choice| choice.order).max().unwrap_or(0);
         for later in &mut context.legs[context.started..] {
             if later.target.order > order {
@@ -70,6 +71,7 @@ impl Proxy {
         }
         choices.iter_mut().for_each(|choice| choice.order = choice.order.saturating_add(order));
         context.redirected = choices;
+        context.instead_of = Some(Redirected { branch, ranks });
     }
 }
 

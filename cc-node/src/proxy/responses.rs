@@ -4,7 +4,7 @@ use super::best::Failure;
 use super::context::{Cancel, Context, LegState};
 use super::engine::{Proxy, Wait};
 use super::targets::hop;
-use super::{address_of, contact_address, contact_uri, session_timer, stateless};
+use super::{contact_address, session_timer, stateless};
 use crate::call::{Answer, Side};
 use crate::effect::RecordNo;
 use crate::identity;
@@ -15,7 +15,7 @@ use crate::transaction::{ClientId, ClientKey, LegRef, Outgoing, Owner};
 use crate::turn::Turn;
 use bytes::Bytes;
 use common::flow::Flow;
-use common::sip::{Edit, HeaderId, MethodKind, SipMessage};
+use common::sip::{Edit, HeaderId, Method, MethodKind, SipMessage};
 use common::time::Duration;
 
 impl Proxy {
@@ -42,6 +42,11 @@ impl Proxy {
         let method = response.method();
         let key = ClientKey::of(&station.keys.branch, &via, &method);
         let Some(client) = key.and_then(|key| self.table.find_client(key)) else {
+            // The BYE was another node's, which has died, and the call is ours: who says BYE again is heard here.
+            if method == Method::Bye && self.calls.has_dialog(&response) {
+                turn.stats.drop(DropReason::Inheriting);
+                return None;
+            }
             return stateless::response(turn, station, source, &response).then_some(response);
         };
         self.of_transaction(turn, station, source, client, response);
@@ -99,12 +104,12 @@ impl Proxy {
         let known = leg.call.and_then(|call| self.calls.get(call)).and_then(|call| call.answer().cloned());
         let mut after = None;
         if let (Some(call), Some(answer), Some(tag)) = (leg.call, known, response.to_tag()) {
-            let peer = answer.peer;
-            let contact = contact_uri(response).map(Into::into);
-            let answer = Answer { callee_tag: tag.into(), callee_contact: contact, ..answer };
+            let (peer, callee_contact) = (answer.peer, contact_address(response));
+            let answer = Answer { at: turn.wall, callee_tag: tag.into(), callee_contact, ..answer };
             self.calls.dialog(call, tag, peer);
             after = self.calls.answered(turn, &mut self.journal, call, answer);
-            self.calls.session(turn.now, call, tag, session_timer::settles(leg.session, response));
+            let settled = session_timer::settles(leg.session, response);
+            self.calls.session(turn, &mut self.journal, call, tag, settled);
         }
         let message = Outgoing::new(after, stateless::late_2xx(station, source, response, leg.session));
         if !leg.upstream.is_some_and(|server| self.table.pass_late_2xx(turn, server, message)) {
@@ -149,10 +154,13 @@ impl Proxy {
         at: usize,
         response: &SipMessage,
     ) -> Option<RecordNo> {
-        let key = context.key.as_ref()?;
-        let branch = context.legs[at].target.branch.as_str().into();
-        let what = What::BranchFailed { branch, status: response.status(), response: response.trimmed_bytes() };
-        Some(self.journal.write(turn, key, what))
+        let (key, leg) = (context.key.as_ref()?, &context.legs[at]);
+        let (status, response) = match leg.rang_out && response.status() == 487 {
+            true => (408, Bytes::new()),
+            false => (response.status(), response.trimmed_bytes()),
+        };
+        let branch = leg.target.branch.as_str().into();
+        Some(self.journal.write(turn, key, What::BranchFailed { branch, status, response }))
     }
 
     fn provisional(
@@ -165,7 +173,7 @@ impl Proxy {
     ) {
         let leg = &mut context.legs[at.leg];
         let LegState::Pending { provisional, cancel } = &mut leg.state else { return };
-        *provisional = true;
+        let first = !std::mem::replace(provisional, true);
         if *cancel == Cancel::Wanted {
             self.cancel_leg(turn, station, at.owner, context, at.leg);
         } else if *cancel == Cancel::No && response.status() > 100 && context.method == MethodKind::Invite {
@@ -181,7 +189,15 @@ impl Proxy {
         }
         if let Some(call) = context.call {
             self.calls.ringing(turn, call);
-            self.early(context, at.leg, response, contact_uri(response));
+            let news = self.early(context, at.leg, response);
+            if (news || first)
+                && let Some(key) = &context.key
+            {
+                let branch = context.legs[at.leg].target.branch.as_str().into();
+                let callee_tag = response.to_tag().unwrap_or_default().into();
+                let contact = contact_address(response);
+                self.journal.write(turn, key, What::Early { branch, callee_tag, contact });
+            }
         }
         let edge = context.edge(station, &context.legs[at.leg]);
         let bytes = stateless::upstream(station, response, edge);
@@ -209,9 +225,8 @@ impl Proxy {
         }
         let mut after = None;
         if context.is_invite() {
-            let contact = contact_uri(response);
-            self.early(context, at.leg, response, contact);
-            after = self.answered(turn, context, at.leg, response, contact);
+            self.early(context, at.leg, response);
+            after = self.answered(turn, station, context, at.leg, response);
             // Every 2xx to an INVITE goes upstream, at once (§16.7 step 5).
         } else if context.final_sent {
             return;
@@ -221,7 +236,7 @@ impl Proxy {
         {
             for (call, side) in &context.dialogs {
                 let far = if *side == Side::Caller { Side::Callee } else { Side::Caller };
-                self.calls.saw_contact(*call, far, address);
+                self.calls.moved(turn, &mut self.journal, *call, far, address);
             }
         }
         let ended = self.ends(turn, station, context, response.status());
@@ -263,43 +278,44 @@ impl Proxy {
         }
     }
 
-    /// A dialog exists, early or confirmed: it can be found, and the callee's Contact is a way into it.
-    fn early(&mut self, context: &Context, at: usize, response: &SipMessage, contact: Option<&str>) {
-        let (Some(call), Some(tag)) = (context.call, response.to_tag()) else { return };
-        self.calls.dialog(call, tag, context.legs[at].target.peer);
-        if let Some(address) = contact.and_then(address_of) {
-            self.calls.saw_contact(call, Side::Callee, address);
-        }
+    /// A dialog exists, early or confirmed: it can be found, and the callee's Contact is a way into it. Whether that is news.
+    fn early(&mut self, context: &Context, at: usize, response: &SipMessage) -> bool {
+        let (Some(call), Some(tag)) = (context.call, response.to_tag()) else { return false };
+        let dialog = self.calls.dialog(call, tag, context.legs[at].target.peer);
+        let contact = contact_address(response);
+        let moved = contact.is_some_and(|address| self.calls.saw_contact(call, Side::Callee, address));
+        dialog || moved
     }
 
     fn answered(
         &mut self,
         turn: &mut Turn<'_>,
+        station: &Station,
         context: &mut Context,
         at: usize,
         response: &SipMessage,
-        contact: Option<&str>,
     ) -> Option<RecordNo> {
+        let first = !std::mem::replace(&mut context.answered, true);
+        if let (Some(key), true) = (&context.key, first) {
+            self.over.push_back((turn.now + station.timing.whole(), key.clone()));
+        }
         // Each dialog that a call is answered with is known; of a re-INVITE there is one.
-        if std::mem::replace(&mut context.answered, true) && context.call.is_none() {
+        if !first && context.call.is_none() {
             return None;
         }
         let target = &context.legs[at].target;
         let answer = Answer {
             status: response.status(),
             reason: String::from_utf8_lossy(response.reason()).into_owned(),
+            at: turn.wall,
             callee_tag: response.to_tag().unwrap_or_default().into(),
-            callee_contact: contact.map(Into::into),
+            callee_contact: contact_address(response),
             branch: response.top_via().ok().and_then(|via| via.branch()).unwrap_or(&target.branch).into(),
             peer: target.peer,
         };
         match context.call {
             Some(call) => self.calls.answered(turn, &mut self.journal, call, answer),
-            None => {
-                let Answer { callee_tag, callee_contact, branch, .. } = answer;
-                let what = What::Answered { branch, at: turn.wall, callee_tag, callee_contact };
-                context.key.as_ref().map(|key| self.journal.write(turn, key, what))
-            }
+            None => context.key.as_ref().map(|key| self.journal.write(turn, key, What::Answered(Box::new(answer)))),
         }
     }
 }
@@ -308,7 +324,7 @@ impl Proxy {
     /// Our Via off a 2xx, and what it says of the session's timer written and kept (RFC 4028 §8.2).
     fn settle_session(
         &mut self,
-        turn: &Turn<'_>,
+        turn: &mut Turn<'_>,
         station: &Station,
         context: &Context,
         leg: usize,
@@ -322,7 +338,7 @@ impl Proxy {
             let tag = |side| if side == Side::Caller { request.to_tag() } else { request.from_tag() };
             let begun = context.call.into_iter().map(|call| (call, response.to_tag()));
             for (call, callee_tag) in begun.chain(context.dialogs.iter().map(|(call, side)| (*call, tag(*side)))) {
-                self.calls.session(turn.now, call, callee_tag.unwrap_or_default(), expires_s);
+                self.calls.session(turn, &mut self.journal, call, callee_tag.unwrap_or_default(), expires_s);
             }
         }
         identity::response(&station.rack, response, context.edge(station, &context.legs[leg]), &mut edit);

@@ -6,6 +6,7 @@ use super::checks;
 use super::context::{Cancel, Context, Leg, LegState, Search};
 use super::engine::{Proxy, Wait};
 use super::forward;
+use crate::call::{CallRef, Side};
 use crate::dns::{DnsAnswer, DnsAsk};
 use crate::record::{Accepted, Target, What};
 use crate::resolve::{Hop, Located, Progress, Unresolved};
@@ -17,6 +18,7 @@ use common::flow::{Flow, Peer};
 use common::ids::{ListenerId, Transport};
 use common::sip::{MethodKind, SipMessage};
 use common::time::Duration;
+use std::ops::Range;
 
 /// For so long an INVITE waits for names without a 100 (RFC 3261 §17.2.1 gives 200 ms).
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -119,13 +121,19 @@ impl Proxy {
         let Some(key) = context.key.clone() else { return };
         let targets = legs.iter().flat_map(Leg::targets).cloned().collect();
         if context.after.is_some() {
-            context.after = Some(self.journal.write(turn, &key, What::Targets { targets }));
+            let instead_of = context.instead_of.take();
+            context.after = Some(self.journal.write(turn, &key, What::Targets { instead_of, targets }));
             return;
         }
+        let named = |(call, side): &(CallRef, Side)| Some((self.calls.get(*call)?.key.clone(), *side));
         let accepted = Accepted {
             request: context.original.request.trimmed_bytes(),
             source: context.original.source,
+            transport: self.table.address(context.server).map_or(Transport::Udp, |back| back.transport),
             at: turn.wall,
+            caller: context.caller.clone(),
+            call: context.call.and_then(|call| Some(self.calls.get(call)?.opened.clone())),
+            dialogs: context.dialogs.iter().filter_map(named).collect(),
             decisions: std::mem::take(&mut context.decisions),
             pending: !context.searching.is_empty(),
             targets,
@@ -174,11 +182,19 @@ impl Proxy {
             return false;
         }
         context.started = group.end;
+        self.write_started(turn, context, group.clone());
         for at in group {
             context.legs[at].breadth = breadth;
             self.start_leg(turn, station, owner, context, at);
         }
         true
+    }
+
+    /// Who takes over must know which branches may ring.
+    fn write_started(&mut self, turn: &mut Turn<'_>, context: &mut Context, legs: Range<usize>) {
+        let Some(key) = &context.key else { return };
+        let branches = context.legs[legs].iter().map(|leg| leg.target.branch.as_str().into()).collect();
+        context.after = Some(self.journal.write(turn, key, What::Started { branches }));
     }
 
     fn start_leg(&mut self, turn: &mut Turn<'_>, station: &Station, owner: Owner, context: &mut Context, at: usize) {
@@ -191,7 +207,7 @@ impl Proxy {
         leg.client = self.table.open_client(turn, key, subject, Outgoing::new(context.after, bytes), user);
         if leg.client.is_none() {
             leg.state = LegState::Failed(Failure { status: 408, response: None });
-            return;
+            return self.write_silence(turn, context, at);
         }
         leg.state = LegState::Pending { provisional: false, cancel: Cancel::No };
         if context.method == MethodKind::Invite {
@@ -215,6 +231,7 @@ impl Proxy {
         let leg = &mut context.legs[at];
         leg.target = next;
         leg.rang_out = false;
+        self.write_started(turn, context, at..at + 1);
         self.start_leg(turn, station, owner, context, at);
         true
     }
@@ -263,7 +280,7 @@ fn speaking(station: &Station, wanted: ListenerId, hop: &Hop) -> ListenerId {
     [wanted].into_iter().chain(all).find(speaks).unwrap_or(wanted)
 }
 
-fn subject(station: &Station, method: MethodKind, target: &Target, request: &SipMessage) -> Subject {
+pub(super) fn subject(station: &Station, method: MethodKind, target: &Target, request: &SipMessage) -> Subject {
     let hop = target.next_hop;
     let address = Address { listener: hop.listener, to: hop.remote, transport: Transport::Udp };
     Subject { method, address, call: station.call_hash(request.call_id()) }

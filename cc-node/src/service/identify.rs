@@ -4,34 +4,15 @@
 use super::Refusal;
 use crate::auth::{Authenticator, Verdict, Which, fit};
 use crate::effect::View;
+pub use crate::record::Caller;
 use crate::record::Decision;
 use crate::station::Station;
 use crate::stats::Rejection;
 use common::config::{Auth, Domain};
 use common::flow::Flow;
-use common::ids::TrunkId;
 use common::location::Aor;
 use common::sip::{SipMessage, Uri};
 use common::time::WallMillis;
-
-/// Who sent a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Caller {
-    Trunk(TrunkId),
-    /// Proved by digest.
-    User(Aor),
-    /// Somebody in a domain without authentication.
-    Anyone,
-}
-
-impl Caller {
-    pub fn trunk(&self) -> Option<TrunkId> {
-        match self {
-            Caller::Trunk(id) => Some(*id),
-            _ => None,
-        }
-    }
-}
 
 /// Who it is, and the words for it; or the answer, to be given without any state (no transaction, no 100).
 pub type Identified = Result<(Caller, Decision), Refusal>;

@@ -37,6 +37,11 @@ impl InviteClient {
         InviteClient { state: State::Calling, request: Some(request), ack: None, interval: timing.t1, reliable }
     }
 
+    /// Another node has sent it, and something provisional has come.
+    pub fn proceeding(request: Outgoing, reliable: bool) -> InviteClient {
+        InviteClient { state: State::Proceeding, request: Some(request), ack: None, interval: Duration::ZERO, reliable }
+    }
+
     pub fn state(&self) -> State {
         self.state
     }

@@ -48,6 +48,15 @@ impl InviteServer {
         self.state == State::Accepted
     }
 
+    /// A 2xx has gone upstream by another node.
+    pub fn accept(&mut self, timing: &Timing, out: &mut Steps) {
+        if self.state == State::Proceeding {
+            self.state = State::Accepted;
+            self.last = None;
+            out.push(Step::Set(Timer::L, timing.whole()));
+        }
+    }
+
     pub fn respond(&mut self, status: u16, response: Outgoing, timing: &Timing, out: &mut Steps) {
         match (self.state, status) {
             (State::Proceeding, 100..=199) => {

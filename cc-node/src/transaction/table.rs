@@ -1,12 +1,14 @@
 //! All transactions of one worker: found by key, driven by messages and by their timers. `proxy` is the transaction user.
 
+mod inherit;
+
 use super::client::Client;
 use super::entry::{Entry, Subject};
 use super::invite_client::InviteClient;
 use super::invite_server::InviteServer;
 use super::server::Server;
 use super::sources::Sources;
-use super::{ClientKey, Outgoing, ServerKey, Steps, Timer};
+use super::{Address, ClientKey, Outgoing, ServerKey, Steps, Timer};
 use crate::call::CallRef;
 use crate::station::Timing;
 use crate::stats::Transactions;
@@ -146,6 +148,11 @@ impl Table {
         self.servers.get(id.index).filter(|e| e.serial == id.serial).map(|e| e.user)
     }
 
+    /// Where its answers go.
+    pub fn address(&self, id: ServerId) -> Option<Address> {
+        self.servers.get(id.index).filter(|e| e.serial == id.serial).map(|e| e.subject.address)
+    }
+
     /// The hash of its Call-ID.
     pub fn call(&self, id: ServerId) -> Option<CallHash> {
         self.servers.get(id.index).filter(|e| e.serial == id.serial).map(|e| e.subject.call)
@@ -264,14 +271,7 @@ impl Table {
             MethodKind::Invite => ClientMachine::Invite(InviteClient::start(request, reliable, &timing, &mut steps)),
             _ => ClientMachine::Other(Client::start(request, reliable, &timing, &mut steps)),
         };
-        self.serial += 1;
-        *gauge(&mut self.gauges, false, subject.method) += 1;
-        let entry = Entry { serial: self.serial, key, machine, user, subject, timers: SmallVec::new() };
-        let index = self.clients.insert(Box::new(entry));
-        self.by_client.insert(key, index);
-        let id = ClientId { index, serial: self.serial };
-        self.client_steps(turn, index, steps);
-        Some(id)
+        Some(self.keep_client(turn, key, subject, machine, user, steps))
     }
 
     /// Whether the transaction user sees this response. `ack`: for the first 300-699 to an INVITE.

@@ -77,6 +77,7 @@ impl Rack {
                 planes,
                 sip_port: port(i.saturating_mul(20).saturating_add(200)),
                 workers: one.workers,
+                shadow_port: port(i.saturating_mul(20).saturating_add(210)),
                 control_port: port(i.saturating_add(20)),
                 admin: admin(i.saturating_add(110)),
                 class: 1,

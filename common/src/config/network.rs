@@ -97,6 +97,9 @@ pub struct CcNode {
     pub sip_port: u16,
     #[serde(default = "one")]
     pub workers: u16,
+    /// UDP, first of `workers` ports: what nodes tell each other of their calls (port + worker).
+    #[serde(default = "node_shadow_port")]
+    pub shadow_port: u16,
     /// UDP: beacons come in here; heartbeats leave from it.
     #[serde(default = "node_control_port")]
     pub control_port: u16,
@@ -148,7 +151,7 @@ pub struct LocationServer {
 
 /// Shorthand for a whole rack on one machine: one load manager, `nodes` nodes, one location server. From `base_port` B:
 /// load manager control B+1, egress B+10+worker, admin B+101; node i control B+20+i, SIP B+200+20·i+worker,
-/// admin B+110+i; location server B+2, admin B+102.
+/// shadows B+210+20·i+worker, admin B+110+i; location server B+2, admin B+102.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct OneMachine {
@@ -204,6 +207,10 @@ fn lm_egress_port() -> u16 {
 
 fn node_control_port() -> u16 {
     15_021
+}
+
+fn node_shadow_port() -> u16 {
+    15_400
 }
 
 fn node_sip_port() -> u16 {

@@ -65,6 +65,7 @@ fn one_machine_becomes_lists_with_the_documented_ports() {
     assert_eq!(rack.cc_nodes.len(), 3);
     let third = rack.node(NodeId(3)).unwrap();
     assert_eq!((third.control_port, third.sip_port, third.admin.port()), (15_023, 15_260, 15_113));
+    assert_eq!(third.shadow_port, 15_270);
     assert_eq!(rack.location_servers[0].port, 15_002);
     assert_eq!(rack.problems(), []);
     assert_eq!(rack.expand(), rack, "expanding twice changes nothing");

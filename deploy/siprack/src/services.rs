@@ -169,6 +169,11 @@ impl Plan {
                 let sip = SocketAddr::new(ip, node.sip_port.saturating_add(worker));
                 self.add(service, Protocol::Udp, sip, &purpose, format!("cc_nodes.{at}.sip_port"));
             }
+            let purpose = on(plane, node.planes, "shadow port");
+            for worker in 0..node.workers {
+                let shadow = SocketAddr::new(ip, node.shadow_port.saturating_add(worker));
+                self.add(service, Protocol::Udp, shadow, &purpose, format!("cc_nodes.{at}.shadow_port"));
+            }
             let (control, purpose) = (SocketAddr::new(ip, node.control_port), on(plane, node.planes, "control port"));
             self.add(service, Protocol::Udp, control, &purpose, format!("cc_nodes.{at}.control_port"));
         }
@@ -250,6 +255,7 @@ mod tests {
                 "15010 egress port on plane B of lm-server-1: load_managers.0.egress_port=15020",
                 "15011 egress port on plane B of lm-server-1: load_managers.0.egress_port=15021",
                 "15220 SIP port on plane B of cc-node-1: cc_nodes.0.sip_port=15230",
+                "15230 shadow port on plane B of cc-node-1: cc_nodes.0.shadow_port=15240",
                 "15021 control port on plane B of cc-node-1: cc_nodes.0.control_port=15031",
             ]
         );

@@ -72,7 +72,7 @@ impl Watch {
                 let new = self.records.insert(record.no);
                 self.check(new, "a record number was given twice");
             }
-            Effect::Cdr(cdr) => {
+            Effect::Cdr { cdr, .. } => {
                 self.tell(format!("CDR {} {}", cdr.id, cdr.callid));
                 let new = self.cdrs.insert(cdr.id.clone());
                 self.check(new, "a second CDR of one id");
@@ -83,8 +83,10 @@ impl Watch {
                 self.check(known, "a message names a record that is not out yet");
                 self.leaves(*to, bytes);
             }
-            Effect::Inside { .. } => self.fails("a question to another node where there is none"),
-            Effect::Location { .. } | Effect::Dns { .. } => {}
+            Effect::Inside { .. } | Effect::Inherited { .. } => {
+                self.fails("something of another node where there is none")
+            }
+            Effect::Location { .. } | Effect::Dns { .. } | Effect::Forgotten => {}
         }
     }
 

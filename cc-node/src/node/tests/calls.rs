@@ -9,7 +9,7 @@ fn invite_200_ack_bye_with_one_cdr() {
     let said = b.hear(ALICE, &invite("c"));
     assert_eq!(ladder(&said), ["100 → 10.0.0.1:5060", "INVITE → 10.0.0.2:5060"]);
     let What::Accepted(accepted) = b.record(said[0].after) else { panic!("not accepted: {:?}", b.records) };
-    assert_eq!(said[0].after, said[1].after);
+    assert!(said[0].after < said[1].after, "and which of them is tried is told before it leaves");
     assert_eq!(accepted.targets[0].branch, said[1].branch(), "the branch is in the record");
     let steps: Vec<&str> = accepted.decisions.iter().map(|d| d.step().name()).collect();
     assert_eq!(steps, ["identify", "admit", "locate", "fork"]);
@@ -27,7 +27,7 @@ fn invite_200_ack_bye_with_one_cdr() {
     b.now = b.now + Duration::from_millis(300);
     let ok = b.hear(BOB, &response(&forwarded, "200 OK", "b", BOB_CONTACT)).remove(0);
     assert_eq!((ok.what(), ok.all("Via").count()), ("200", 1));
-    assert!(matches!(b.record(ok.after), What::Answered { callee_tag, .. } if &**callee_tag == "b"));
+    assert!(matches!(b.record(ok.after), What::Answered(answer) if &*answer.callee_tag == "b"));
 
     let ack = b.hear(ALICE, &in_dialog("ACK", "c", 1, ok.route(), "sip:bob@10.0.0.2:5060"));
     assert_eq!(ladder(&ack), ["ACK → 10.0.0.2:5060"]);

@@ -70,7 +70,7 @@ fn two_answers_of_one_branch_are_one_call_until_both_have_ended() {
     let forwarded = b.hear(ALICE, &invite("c")).remove(1);
     let first = b.hear(BOB, &response(&forwarded, "200 OK", "b", BOB_CONTACT)).remove(0);
     let second = b.hear(BOB, &response(&forwarded, "200 OK", "b2", BOB_CONTACT)).remove(0);
-    assert!(matches!(b.record(second.after), What::Answered { callee_tag, .. } if &**callee_tag == "b2"));
+    assert!(matches!(b.record(second.after), What::Answered(answer) if &*answer.callee_tag == "b2"));
     let bye = b.hear(ALICE, &in_dialog("BYE", "c", 2, first.route(), "sip:bob@10.0.0.2:5060"));
     b.hear(BOB, &response(&bye[0], "200 OK", "b", ""));
     assert_eq!((b.cdrs.len(), b.node.calls().established()), (0, 1));

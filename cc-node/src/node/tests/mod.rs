@@ -17,12 +17,15 @@ mod redirections;
 mod refusals;
 mod session_timers;
 mod surplus;
+mod takeover;
 mod torture;
 
 use super::*;
 use crate::effect::{Cdr, RecordNo};
+use crate::image::Image;
 use crate::record::{Record, What};
 use crate::stats::DropReason;
+use common::call_hash::CallHash;
 use common::config::Rack;
 use common::ids::{BootId, Epoch, Level, ListenerId, NodeId};
 use common::keys::{Keys, RackKey};
@@ -132,9 +135,12 @@ impl Said {
 
 pub struct Bench {
     pub node: Node,
+    rack: Arc<Rack>,
     pub view: FakeView,
     pub now: Time,
     pub records: Vec<Record>,
+    /// What a backup that has got all of them holds.
+    pub images: BTreeMap<CallHash, Image>,
     pub cdrs: Vec<Cdr>,
     pub asks: Vec<Effect>,
     /// What the newest input made leave, as octets.
@@ -169,11 +175,14 @@ fn bench_of(rack: &str) -> Bench {
         least: u16::MAX,
         most: u16::MAX,
     };
+    let rack = setup.rack.clone();
     let mut bench = Bench {
         node: Node::new(setup),
+        rack,
         view,
         now: Time(1),
         records: vec![],
+        images: BTreeMap::new(),
         cdrs: vec![],
         asks: vec![],
         newest: vec![],
@@ -277,7 +286,14 @@ impl Bench {
         self.newest.clear();
         for effect in out {
             match effect {
-                Effect::Journal(record) => self.records.push(record),
+                Effect::Journal(record) => {
+                    let image = self.images.entry(record.hash).or_default();
+                    image.apply(self.now, &record.call, record.what.clone());
+                    if image.is_empty() {
+                        self.images.remove(&record.hash);
+                    }
+                    self.records.push(record);
+                }
                 Effect::Send { after, to, bytes, listener, .. } => {
                     let known = after.is_none_or(|no| self.records.iter().any(|record| record.no == no));
                     assert!(known || self.lossy, "a message names a record that is not out yet");
@@ -289,7 +305,9 @@ impl Bench {
                         listener,
                     });
                 }
-                Effect::Cdr(cdr) => {
+                Effect::Forgotten => self.images.clear(),
+                Effect::Inherited { hash, image, .. } => drop(self.images.insert(hash, *image)),
+                Effect::Cdr { cdr, .. } => {
                     assert!(self.lossy || matches!(self.records.last().unwrap().what, What::Ended { .. }));
                     self.cdrs.push(*cdr);
                 }
@@ -299,8 +317,13 @@ impl Bench {
         said
     }
 
+    /// The record that a message waits for; where that only says which branches begin, the one that told of them.
     pub fn record(&self, no: Option<RecordNo>) -> &What {
-        &self.records.iter().find(|record| Some(record.no) == no).expect("the message waits for a record").what
+        let at = self.records.iter().position(|record| Some(record.no) == no).expect("the message waits for a record");
+        match &self.records[at].what {
+            What::Started { .. } => &self.records[at - 1].what,
+            what => what,
+        }
     }
 }
 

@@ -82,8 +82,8 @@ fn a_200_of_the_address_before_cancels_the_one_that_rings() {
     b.hear(&second.to, &response(&second, "180 Ringing", "two", ""));
     let said = b.hear(&first.to, &response(&first, "200 OK", "one", "Contact: <sip:gw@10.8.0.77:5060>\n"));
     assert_eq!(ladder(&said), ["200 → 10.0.0.1:5060".to_owned(), format!("CANCEL → {}", second.to)]);
-    let What::Answered { branch, .. } = b.record(said[0].after) else { panic!("{:?}", b.records) };
-    assert_eq!(&**branch, first.branch());
+    let What::Answered(answer) = b.record(said[0].after) else { panic!("{:?}", b.records) };
+    assert_eq!(&*answer.branch, first.branch());
     let said = b.hear(&second.to, &response(&second, "487 Request Terminated", "two", ""));
     assert_eq!(ladder(&said), [format!("ACK → {}", second.to)]);
     b.pass(Duration::from_secs(200));
@@ -108,7 +108,7 @@ fn while_names_take_their_time_the_caller_hears_100_and_may_cancel() {
     assert!(matches!(b.record(said[0].after), What::Accepted(a) if a.pending && a.targets.is_empty()));
     let said = b.dns(two_addresses);
     assert_eq!(said[0].what(), "INVITE");
-    assert!(matches!(b.record(said[0].after), What::Targets { targets } if targets.len() == 2));
+    assert!(matches!(b.record(said[0].after), What::Targets { targets, .. } if targets.len() == 2));
 
     let mut b = named();
     b.hear(ALICE, &call("c"));

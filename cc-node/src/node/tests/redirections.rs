@@ -83,7 +83,7 @@ fn a_redirection_is_followed_where_the_domain_says_so() {
     let said = b.hear(BOB, &moved(&forwarded, "<sip:carol@rack.test?Subject=x>"));
     assert_eq!(ladder(&said), ["ACK → 10.0.0.2:5060", "INVITE → 10.0.0.3:5060"]);
     assert_eq!(said[1].uri(), "sip:carol@10.0.0.3:5060");
-    assert!(matches!(b.record(said[1].after), What::Targets { targets } if targets[0].branch == said[1].branch()));
+    assert!(matches!(b.record(said[1].after), What::Targets { targets, .. } if targets[0].branch == said[1].branch()));
     let ok = b.hear(BOB_TOO, &response(&said[1], "200 OK", "c", ""));
     assert_eq!(ladder(&ok), ["200 → 10.0.0.1:5060"]);
 }

@@ -231,5 +231,5 @@ fn a_trunk_calls_a_phone_without_digest() {
     let said =
         b.hear(CARRIER, &invite("c").replace("rack.test", "safe.test").replace("10.0.0.1:5060", "10.9.0.1:5060"));
     assert_eq!(ladder(&said), [format!("100 → {CARRIER}"), format!("INVITE → {BOB}")]);
-    assert_eq!(b.node.calls().iter().next().unwrap().trunk_in.map(|t| t.0), Some(7));
+    assert_eq!(b.node.calls().iter().next().unwrap().opened.trunk_in.map(|t| t.0), Some(7));
 }

@@ -172,6 +172,8 @@ fn sockets(rack: &Rack) -> Vec<(&'static str, SocketAddr, String)> {
             for worker in 0..s.workers {
                 let port = s.sip_port.saturating_add(worker);
                 all.push(("udp", SocketAddr::new(ip, port), format!("cc_nodes.{i}.sip_port")));
+                let port = s.shadow_port.saturating_add(worker);
+                all.push(("udp", SocketAddr::new(ip, port), format!("cc_nodes.{i}.shadow_port")));
             }
         }
         all.push(("tcp", s.admin, format!("cc_nodes.{i}.admin")));

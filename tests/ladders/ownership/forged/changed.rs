@@ -20,6 +20,7 @@ use simulated_rack::simulation::Simulation;
 const COPIES: usize = 2;
 /// By place of the node, in the count of what has arrived.
 const TO_NODES: [&str; 4] = ["to node 1", "to node 2", "to node 3", "to node 4"];
+const OF_SHADOWS: [&str; 4] = ["shadows to 1", "shadows to 2", "shadows to 3", "shadows to 4"];
 const HEADER: &str = "header";
 /// The reasons of the load manager's control port.
 const REASONS: [&str; 4] = ["malformed", "mac", "old_key", "foreign"];
@@ -41,12 +42,14 @@ fn one_change(ports: &Ports, ring: &KeyRing<[u8; 32]>, dice: &mut Chance, heard:
         Kind::Word if heartbeat::is_heartbeat(&heard.bytes) => Layout::of_heartbeat(&heard.bytes),
         Kind::Word | Kind::Beacon => Layout::of_frame(&heard.bytes),
         Kind::Outwards | Kind::Inwards | Kind::Between => Layout::of_message(&heard.bytes),
+        Kind::Shadow => Layout::of_packet(&heard.bytes),
     };
     let bytes = layout.changed(dice, &heard.bytes);
-    let at = ports.control.iter().position(|own| own.contains(&heard.to));
+    let at = ports.control.iter().chain(&ports.shadow).position(|own| own.contains(&heard.to)).unwrap_or_default();
     let kind = match kind {
         Kind::Word => why_not(ring, &bytes),
-        Kind::Beacon => TO_NODES[at.unwrap_or_default()],
+        Kind::Beacon => TO_NODES[at],
+        Kind::Shadow => OF_SHADOWS[at - ports.control.len()],
         Kind::Outwards | Kind::Inwards | Kind::Between => HEADER,
     };
     let from = one_of(dice, &[heard.from, heard.from, heard.from, OUTSIDE]);
@@ -84,6 +87,8 @@ fn all_is_counted(without: &Told, with: &Told) -> Outcome {
     for at in (0..TO_NODES.len()).filter(|at| *at != DIES) {
         let (sent, counted) = (arrived(TO_NODES[at]), with.in_vain[at].1 - without.in_vain[at].1);
         holds(&format!("{}: {sent} sent, {counted} counted", TO_NODES[at]), sent == counted && sent > 0)?;
+        let (sent, counted) = (arrived(OF_SHADOWS[at]), with.unread[at] - without.unread[at]);
+        holds(&format!("{}: {sent} sent, {counted} counted", OF_SHADOWS[at]), sent == counted && sent > 0)?;
     }
     holds("some of all came", arrived("mac") > 0 && arrived("malformed") > 0 && arrived(HEADER) > 0)
 }

@@ -66,6 +66,13 @@ impl Layout {
         Layout { fields, ..Layout::whole(bytes, 6, 8..12) }
     }
 
+    /// Of a sealed datagram: kind, version, plane, sender's node, worker and boot, when it was sent, its counter. No length
+    /// is said anywhere.
+    pub fn of_packet(bytes: &[u8]) -> Layout {
+        let fields = [4..5, 5..6, 7..8, 8..10, 10..12, 12..20, 20..24, 24..32].to_vec();
+        Layout { fields, ..Layout::whole(bytes, 6, 24..32) }
+    }
+
     fn whole(bytes: &[u8], key_id: usize, length: Range<usize>) -> Layout {
         let (end, room) = (bytes.len(), bytes.len() - MAC);
         Layout {

@@ -23,6 +23,8 @@ pub enum Kind {
     Inwards,
     /// from a node to a node.
     Between,
+    /// A sealed datagram about calls, from a node to a node.
+    Shadow,
 }
 
 /// One port on both planes.
@@ -35,6 +37,7 @@ pub struct Ports {
     /// Of each node.
     pub control: Vec<Pair>,
     pub sip: Vec<Pair>,
+    pub shadow: Vec<Pair>,
 }
 
 impl Ports {
@@ -44,6 +47,7 @@ impl Ports {
             lm_egress: PLANES.map(|plane| s.lm().egress_address(plane)),
             control: s.nodes().iter().map(|node| PLANES.map(|plane| node.control_address(plane))).collect(),
             sip: s.nodes().iter().map(|node| PLANES.map(|plane| node.sip_address(plane))).collect(),
+            shadow: s.nodes().iter().map(|node| PLANES.map(|plane| node.shadow_address(plane))).collect(),
         }
     }
 
@@ -57,13 +61,16 @@ impl Ports {
         if self.control.iter().any(|own| own.contains(&heard.to)) {
             return Kind::Beacon;
         }
+        if self.shadow.iter().any(|own| own.contains(&heard.to)) {
+            return Kind::Shadow;
+        }
         if self.lm_egress.contains(&heard.from) { Kind::Inwards } else { Kind::Between }
     }
 
     /// The same port on the other plane.
     pub fn across(&self, port: SocketAddr) -> SocketAddr {
-        let mut all = [&self.lm_control, &self.lm_egress].into_iter().chain(&self.control).chain(&self.sip);
-        let own = all.find(|own| own.contains(&port));
+        let of_nodes = self.control.iter().chain(&self.sip).chain(&self.shadow);
+        let own = [&self.lm_control, &self.lm_egress].into_iter().chain(of_nodes).find(|own| own.contains(&port));
         own.map_or(port, |own| if own[0] == port { own[1] } else { own[0] })
     }
 }

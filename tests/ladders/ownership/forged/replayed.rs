@@ -45,8 +45,9 @@ fn says_again(s: &Simulation) -> Craft {
 
 /// From whom, and to whom.
 fn in_vain(ports: &Ports, dice: &mut Chance, heard: &Datagram) -> (SocketAddr, SocketAddr) {
-    let Ports { lm_control, lm_egress, control, sip } = ports;
+    let Ports { lm_control, lm_egress, control, sip, shadow } = ports;
     let (node_control, node_sip) = (any_nodes(dice, control), any_nodes(dice, sip));
+    let node_shadow = any_nodes(dice, shadow);
     let (from, to) = (heard.from, heard.to);
     match ports.kind(heard) {
         Kind::Word => {
@@ -57,6 +58,10 @@ fn in_vain(ports: &Ports, dice: &mut Chance, heard: &Datagram) -> (SocketAddr, S
         Kind::Beacon => {
             let tos = [to, to, ports.across(to), node_control, lm_control[0], lm_egress[1], node_sip];
             (one_of(dice, &[from, ports.across(from), OUTSIDE]), one_of(dice, &tos))
+        }
+        Kind::Shadow => {
+            let tos = [to, to, to, ports.across(to), node_shadow, node_sip, node_control];
+            (one_of(dice, &[from, from, from, ports.across(from), node_shadow, OUTSIDE]), one_of(dice, &tos))
         }
         Kind::Outwards => {
             let tos = [node_sip, node_sip, node_control, lm_control[1]];
@@ -76,7 +81,7 @@ fn says_messages_again(s: &Simulation) -> Craft {
     let ports = Ports::of(s);
     Box::new(move |dice: &mut Chance, heard: &Datagram| {
         let kind = ports.kind(heard);
-        if matches!(kind, Kind::Word | Kind::Beacon) {
+        if matches!(kind, Kind::Word | Kind::Beacon | Kind::Shadow) {
             return Vec::new();
         }
         let one = |_| {

@@ -55,6 +55,8 @@ pub struct Told {
     pub refused: BTreeMap<&'static str, u64>,
     /// Of each node: what was stale, and what was no beacon at its control port.
     pub in_vain: Vec<(u64, u64)>,
+    /// Of each node: what said nothing of calls at its shadow port.
+    pub unread: Vec<u64>,
     /// Of the outsider's, by kind.
     pub arrived: BTreeMap<&'static str, u64>,
 }
@@ -84,6 +86,7 @@ pub fn tell(seed: u64, story: Story, craft: Option<fn(&Simulation) -> Craft>) ->
         cdrs: s.cdrs().iter().map(|(_, _, cdr)| (cdr.callid.clone(), cdr.ms_duration)).collect(),
         refused: Refusal::ALL.into_iter().zip(refused).map(|(why, count)| (why.label(), count)).collect(),
         in_vain: s.nodes().iter().map(|node| node.beacons_in_vain()).collect(),
+        unread: s.nodes().iter().map(|node| node.unread()).collect(),
         arrived: s.outsiders(),
         looks,
     })

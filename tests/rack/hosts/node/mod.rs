@@ -10,16 +10,18 @@ use crate::hosts::timed::Due;
 use crate::network::Datagram;
 use crate::plants::Plant;
 use bytes::Bytes;
+use cc_node::core::Core;
 use cc_node::dns::{DnsAnswer, DnsAsk, Question};
 use cc_node::doorman::{Doorman, Refused};
 use cc_node::effect::{Cdr, Effect, Input};
 use cc_node::heartbeat::{Facts, Heart, HeartSetup, LmClock, on_plane};
 use cc_node::location::{Client, ClientEffect, ClientSetup, LocalView, Replica, Writer};
 use cc_node::node::Node;
-use cc_node::outbox::Outbox;
 use cc_node::overload::Announced;
 use cc_node::ownership::Ownership;
 use cc_node::ownership::lease::{Gate, Passage};
+use cc_node::shadow::courier::Courier;
+use cc_node::shadow::words::Post;
 use cc_node::station::NodeSetup;
 use common::config::{CcNode, Rack};
 use common::ids::{BootId, Epoch, NodeId, Plane};
@@ -51,6 +53,12 @@ pub enum Out {
     },
     /// A datagram for another node's worker.
     Inside {
+        plane: Plane,
+        to: SocketAddr,
+        bytes: Bytes,
+    },
+    /// A sealed datagram for another node's worker.
+    Shadow {
         plane: Plane,
         to: SocketAddr,
         bytes: Bytes,
@@ -90,13 +98,15 @@ pub struct NodeHost {
     /// Beacons that said nothing any more, and control datagrams that were none.
     stale: u64,
     refused: u64,
+    /// Datagrams of other nodes' workers that said nothing.
+    unread: u64,
 }
 
 /// One incarnation.
 struct Alive {
     boot: BootId,
-    node: Node,
-    outbox: Outbox,
+    core: Core,
+    courier: Courier,
     /// None in a rack that stands: nobody asks who is alive.
     membership: Option<Membership>,
     gate: Gate,
@@ -155,7 +165,7 @@ impl Alive {
             level: status.level,
             location_sum: status.sum,
             admit: membership.admit,
-            strays: self.node.strays() as u32,
+            strays: self.core.node.strays() as u32,
             ..Facts::default()
         };
         let beat = membership.heart.beat(now, &[membership.ticks], &facts);
@@ -169,7 +179,7 @@ impl Due for NodeHost {
         let alive = self.alive.as_ref().filter(|_| self.held.is_none())?;
         let client = alive.client.next_due();
         let heart = alive.membership.as_ref().map(|m| m.heart.next_due());
-        let timers = alive.node.next_due().filter(|_| !alive.shut && self.stuck.is_none());
+        let timers = alive.core.next_due().filter(|_| !alive.shut && self.stuck.is_none());
         let planted = alive.membership.as_ref().and_then(|m| m.planted.next_due());
         [heart, timers, planted, client, alive.reconnect_at].into_iter().flatten().min()
     }
@@ -191,6 +201,7 @@ impl NodeHost {
             plant: None,
             stale: 0,
             refused: 0,
+            unread: 0,
         }
     }
 
@@ -207,6 +218,11 @@ impl NodeHost {
     /// Beacons that were stale, and what else came to its control port in vain.
     pub fn beacons_in_vain(&self) -> (u64, u64) {
         (self.stale, self.refused)
+    }
+
+    /// Datagrams at its shadow port that said nothing.
+    pub fn unread(&self) -> u64 {
+        self.unread
     }
 
     /// Which keys stand for this process.
@@ -231,6 +247,11 @@ impl NodeHost {
         SocketAddr::new(self.address(plane), self.ways.config.control_port)
     }
 
+    /// Where other nodes' workers tell its worker of their calls.
+    pub fn shadow_address(&self, plane: Plane) -> SocketAddr {
+        SocketAddr::new(self.address(plane), self.ways.config.shadow_port)
+    }
+
     fn address(&self, plane: Plane) -> IpAddr {
         self.ways.config.planes.address(plane).unwrap_or(self.ways.config.planes.a)
     }
@@ -250,7 +271,7 @@ impl NodeHost {
 
     pub fn owns(&self, address: SocketAddr) -> bool {
         let Some(plane) = self.plane_of(address) else { return false };
-        address == self.sip_address(plane) || address == self.control_address(plane)
+        [self.sip_address(plane), self.control_address(plane), self.shadow_address(plane)].contains(&address)
     }
 
     pub fn is_control(&self, address: SocketAddr) -> bool {
@@ -323,7 +344,7 @@ impl NodeHost {
 
     /// The worker's engine: for checkers of what is left in it.
     pub fn engine(&self) -> Option<&Node> {
-        self.alive.as_ref().map(|a| &a.node)
+        self.alive.as_ref().map(|a| &a.core.node)
     }
 
     pub fn start(&mut self, now: Time, boot: BootId) {
@@ -366,10 +387,11 @@ impl NodeHost {
         let setup = NodeSetup { id, boot, worker: 0, rack: self.ways.rack.clone(), keys: self.ways.keys.clone() };
         let writer = Writer::new(&self.ways.keys);
         let replica = writer.replica().clone();
+        let us = Post { node: id, boot, worker: 0 };
         self.alive = Some(Alive {
             boot,
-            node: Node::new(setup),
-            outbox: Outbox::unprotected(),
+            core: Core::new(setup),
+            courier: Courier::new(us, &self.ways.rack),
             shut: membership.is_some(),
             membership,
             gate: Gate::new(now),
@@ -434,6 +456,10 @@ impl NodeHost {
             return Vec::new();
         }
         let (passage, mut out) = self.round(now, wall, location);
+        if let Some(plane) = self.plane_of(datagram.to).filter(|plane| datagram.to == self.shadow_address(*plane)) {
+            out.extend(self.packet(now, wall, (plane, datagram.from), &datagram.bytes, location));
+            return out;
+        }
         if passage != Passage::Open {
             self.alive.iter_mut().for_each(|alive| alive.refused += 1);
             return out;
@@ -445,6 +471,24 @@ impl NodeHost {
         let message = datagram.bytes.slice(offset..);
         out.extend(self.drive(now, wall, Some(Input::Datagram { header, message }), location));
         out
+    }
+
+    /// What another node's worker tells of its calls, or of ours: heard without a lease, too.
+    fn packet(
+        &mut self,
+        now: Time,
+        wall: WallMillis,
+        from: (Plane, SocketAddr),
+        bytes: &[u8],
+        location: &mut LocationHost,
+    ) -> Vec<Out> {
+        let clock = self.lm_clock();
+        let Some(alive) = &mut self.alive else { return Vec::new() };
+        let mut released = Vec::new();
+        let opened = alive.courier.open(&self.ways.keys, clock.at(now), from, bytes);
+        let heard = opened.map(|(post, plain)| alive.core.packet(now, post, &plain, &mut released).is_ok());
+        self.unread += u64::from(heard != Ok(true));
+        self.carry_out(now, wall, released, location)
     }
 
     /// A round of the worker begins: it looks at the newest placement, and whether it may serve.
@@ -616,21 +660,28 @@ impl NodeHost {
 
     /// Hands the core an input (or its due timers) and carries out what it wants.
     fn drive(&mut self, now: Time, wall: WallMillis, input: Option<Input>, location: &mut LocationHost) -> Vec<Out> {
+        let Some(alive) = &mut self.alive else { return Vec::new() };
+        let mut released = Vec::new();
+        match input {
+            Some(input) => alive.core.handle(now, wall, &alive.view, input, &mut released),
+            None if alive.shut => {}
+            None => alive.core.tick(now, wall, &alive.view, &mut released),
+        }
+        self.carry_out(now, wall, released, location)
+    }
+
+    fn carry_out(
+        &mut self,
+        now: Time,
+        wall: WallMillis,
+        released: Vec<Effect>,
+        location: &mut LocationHost,
+    ) -> Vec<Out> {
         let clock = self.lm_clock();
         let Some(alive) = &mut self.alive else { return Vec::new() };
-        let mut effects = Vec::new();
-        match input {
-            Some(input) => alive.node.handle(now, wall, &alive.view, input, &mut effects),
-            None if alive.shut => {}
-            None => alive.node.tick(now, wall, &alive.view, &mut effects),
-        }
-        let mut released = Vec::new();
-        for effect in effects {
-            alive.outbox.take(effect, &mut released);
-        }
         let plane = alive.membership.as_mut().map_or(Plane::A, |membership| membership.heart.lm_plane(now));
         let (boot, epoch, leased) = (alive.boot, alive.view.placements.current.epoch(), alive.has_lease(now));
-        let (mut out, mut asks) = (Vec::new(), Vec::new());
+        let (mut out, mut asks, mut written) = (Vec::new(), Vec::new(), Vec::new());
         for effect in released {
             match effect {
                 Effect::Send { .. } | Effect::Inside { .. } if !leased => alive.refused += 1,
@@ -646,10 +697,21 @@ impl NodeHost {
                     out.extend(self.ways.inside(to, over, &header, &message));
                 }
                 Effect::Location { ask, key, command } => alive.client.ask(now, 0, ask, key, command, &mut asks),
-                Effect::Cdr(cdr) => out.push(Out::Cdr(cdr)),
+                Effect::Cdr { call, cdr } => {
+                    out.push(Out::Cdr(cdr));
+                    written.push(call);
+                }
                 Effect::Dns { ask, question } => out.push(Out::Dns { ask, question }),
-                Effect::Journal(_) => {}
+                Effect::Journal(_) | Effect::Inherited { .. } | Effect::Forgotten => {}
             }
+        }
+        for parcel in alive.core.parcels() {
+            alive.courier.pack(&self.ways.keys, Sent::at(clock.at(now)), &parcel, |plane, to, octets| {
+                out.push(Out::Shadow { plane, to, bytes: Bytes::copy_from_slice(octets) });
+            });
+        }
+        for call in written {
+            out.extend(self.drive(now, wall, Some(Input::Written { call }), location));
         }
         out.extend(self.client_effects(now, wall, asks, location));
         out

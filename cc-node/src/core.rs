@@ -1,0 +1,112 @@
+//! All that one worker decides: its engine, and the shadows of its calls and of other nodes'. A shell (`io::worker`, the
+//! simulated node) hands it what comes in, and carries out what comes out, in order.
+
+use crate::effect::{Effect, Input, View};
+use crate::node::{Node, NodeSetup};
+use crate::shadow::keeper::Shadows;
+use crate::shadow::words::{Parcel, Post, WordError};
+use common::call_hash::CallHash;
+use common::location::{Aor, Bindings, LogTime, Subscriber};
+use common::placement::Placements;
+use common::time::{Time, WallMillis};
+use std::sync::Arc;
+
+/// Calls of a dead holder that are taken up in one round: what has come in is served in between.
+const HEIRS_A_ROUND: usize = 64;
+
+pub struct Core {
+    pub node: Node,
+    pub shadows: Shadows,
+    /// Of the engine, on their way through the shadows.
+    effects: Vec<Effect>,
+}
+
+/// The shell's view, and what the shadows know.
+struct Seen<'a> {
+    view: &'a dyn View,
+    shadows: &'a Shadows,
+}
+
+impl View for Seen<'_> {
+    fn bindings(&self, aor: &Aor) -> Option<Arc<Bindings>> {
+        self.view.bindings(aor)
+    }
+
+    fn subscriber(&self, aor: &Aor) -> Option<Arc<Subscriber>> {
+        self.view.subscriber(aor)
+    }
+
+    fn log_time(&self, now: Time) -> LogTime {
+        self.view.log_time(now)
+    }
+
+    fn placements(&self) -> &Placements {
+        self.view.placements()
+    }
+
+    fn is_inheriting(&self, call: CallHash) -> bool {
+        self.shadows.is_inheriting(call)
+    }
+
+    fn least_admitted(&self) -> u16 {
+        self.view.least_admitted()
+    }
+
+    fn most_admitted(&self) -> u16 {
+        self.view.most_admitted()
+    }
+}
+
+impl Core {
+    pub fn new(setup: NodeSetup) -> Core {
+        let us = Post { node: setup.id, boot: setup.boot, worker: setup.worker };
+        let shadows = Shadows::new(us, &setup.rack);
+        Core { node: Node::new(setup), shadows, effects: Vec::with_capacity(64) }
+    }
+
+    /// Takes one input. What may be carried out is added to `out`.
+    pub fn handle(&mut self, now: Time, wall: WallMillis, view: &dyn View, input: Input, out: &mut Vec<Effect>) {
+        // Those of an input whose handling panicked.
+        self.effects.clear();
+        if let Input::Placement = input {
+            self.shadows.stand(now, view.placements(), out);
+        }
+        let Core { node, shadows, effects } = self;
+        node.handle(now, wall, &Seen { view, shadows }, input, effects);
+        self.pass(now, out);
+    }
+
+    /// The words of another node's worker.
+    pub fn packet(&mut self, now: Time, from: Post, plain: &[u8], out: &mut Vec<Effect>) -> Result<(), WordError> {
+        self.shadows.packet(now, from, plain, out)
+    }
+
+    /// Does everything that is due by `now`, calls of dead holders included.
+    pub fn tick(&mut self, now: Time, wall: WallMillis, view: &dyn View, out: &mut Vec<Effect>) {
+        self.effects.clear();
+        let Core { node, shadows, effects } = self;
+        node.tick(now, wall, &Seen { view, shadows }, effects);
+        self.pass(now, out);
+        self.shadows.tick(now, out);
+        for _ in 0..HEIRS_A_ROUND {
+            let Some((hash, image)) = self.shadows.next_heir() else { break };
+            self.handle(now, wall, view, Input::Inherit { hash, image }, out);
+        }
+    }
+
+    /// When [`Core::tick`] has something to do.
+    pub fn next_due(&self) -> Option<Time> {
+        [self.node.next_due(), self.shadows.next_due()].into_iter().flatten().min()
+    }
+
+    /// What is to be sent to other nodes' workers.
+    pub fn parcels(&mut self) -> Vec<Parcel> {
+        self.shadows.parcels()
+    }
+
+    fn pass(&mut self, now: Time, out: &mut Vec<Effect>) {
+        for effect in self.effects.drain(..) {
+            self.shadows.take(now, effect, out);
+        }
+    }
+}

@@ -6,6 +6,7 @@ use crate::node::{Node, NodeSetup};
 use crate::shadow::keeper::Shadows;
 use crate::shadow::words::{Parcel, Post, WordError};
 use common::call_hash::CallHash;
+use common::ids::NodeId;
 use common::location::{Aor, Bindings, LogTime, Subscriber};
 use common::placement::Placements;
 use common::time::{Time, WallMillis};
@@ -46,6 +47,10 @@ impl View for Seen<'_> {
 
     fn is_inheriting(&self, call: CallHash) -> bool {
         self.shadows.is_inheriting(call)
+    }
+
+    fn holder(&self, call: CallHash) -> Option<NodeId> {
+        self.shadows.holder(call)
     }
 
     fn least_admitted(&self) -> u16 {

@@ -90,6 +90,10 @@ pub trait View {
     fn is_inheriting(&self, _call: CallHash) -> bool {
         false
     }
+    /// The live node that holds a call of this hash, as far as its shadow is here.
+    fn holder(&self, _call: CallHash) -> Option<NodeId> {
+        None
+    }
     /// The smallest share of new calls, in 1/65,535, that this node has lately taken.
     fn least_admitted(&self) -> u16 {
         u16::MAX

@@ -172,6 +172,32 @@ fn a_refusal_is_heard_whenever_the_node_dies() {
     });
 }
 
+/// The node comes back, and what is said in the call names it: who went on with the call hears of its end all the same.
+#[test]
+fn a_call_is_charged_though_its_first_node_came_back() {
+    for (seed, by_callee) in (1..=20).flat_map(|seed| [(seed, false), (seed, true)]) {
+        let run = || {
+            let mut stage = stage(seed, Pickup::After(Duration::from_millis(200)))?;
+            let id = stage.calls()?;
+            stage.is_answered(&id)?;
+            let begun = stage.s.now();
+            stage.s.run_for(Duration::from_secs(1));
+            let node = stage.kills_holder(&id, true)?;
+            stage.s.run_for(Duration::from_secs(1));
+            stage.s.start_node(node);
+            must(&mut stage.s, 10, "it is back", |s| s.lm().live().len() == 3)?;
+            stage.s.run_for(Duration::from_secs(5));
+            let (from, to) = if by_callee { (stage.callee, stage.caller) } else { (stage.caller, stage.callee) };
+            hang_up(&mut stage.s, from, to, &id)?;
+            let lasted = stage.s.now().since(begun);
+            stage.s.run_for(Duration::from_secs(1));
+            stage.charged(lasted)?;
+            stage.s.verdict()
+        };
+        run().unwrap_or_else(|why| panic!("seed {seed}, by the callee {by_callee}: {why}"));
+    }
+}
+
 /// Both nodes that held it die, one a while after the other.
 #[test]
 fn a_call_outlives_two_deaths() {

@@ -27,7 +27,10 @@ impl Engine {
     /// Takes the request, unless another node may hold what it belongs to: then that is asked.
     pub(super) fn known_or_asked_about(&mut self, turn: &mut Turn<'_>, asked: Asked) {
         let may_be_asked = matches!(asked.method, MethodKind::Invite | MethodKind::Cancel | MethodKind::Ack);
-        if !may_be_asked || self.is_settled(turn, &asked.header, &asked.request, asked.call) {
+        if !may_be_asked {
+            return self.in_a_call_elsewhere(turn, asked);
+        }
+        if self.is_settled(turn, &asked.header, &asked.request, asked.call) {
             return self.take(turn, asked);
         }
         let transaction = transaction(self, &asked);
@@ -53,6 +56,18 @@ impl Engine {
         }
         let about = About { transaction: transaction.number(), method: asked.method, status: 0 };
         self.ask(turn, about, asked.header, &asked.request, &others);
+    }
+
+    /// A request within a dialog whose call has its shadow here: its token names this node, and another has gone on with
+    /// the call. That one must hear of its end.
+    fn in_a_call_elsewhere(&mut self, turn: &mut Turn<'_>, asked: Asked) {
+        let is_elsewhere = asked.request.to_tag().is_some() && self.proxy.table.find_server(asked.key).is_none();
+        let holder = turn.view.holder(asked.call).filter(|_| is_elsewhere && !asked.silent);
+        let Some(holder) = holder.filter(|_| !self.proxy.calls.has_dialog(&asked.request)) else {
+            return self.take(turn, asked);
+        };
+        let about = About { transaction: asked.key.number(), method: asked.method, status: 0 };
+        self.ask(turn, about, asked.header, &asked.request, &[holder]);
     }
 
     /// The same for a response.
@@ -215,7 +230,11 @@ impl Engine {
         }
         let Some(asked) = self.asked(message, header) else { return turn.stats.drop(DropReason::Malformed) };
         let transaction = transaction(self, &asked);
-        let held = self.proxy.table.find_server(transaction).is_some();
+        let in_a_call = || {
+            let by_transaction = matches!(asked.method, MethodKind::Invite | MethodKind::Cancel | MethodKind::Ack);
+            !by_transaction && self.proxy.calls.has_dialog(&asked.request)
+        };
+        let held = self.proxy.table.find_server(transaction).is_some() || in_a_call();
         self.answer(turn, &question, held, Some(transaction.number()), &call_id);
         if held {
             self.take(turn, asked);

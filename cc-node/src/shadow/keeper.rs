@@ -166,6 +166,12 @@ impl Shadows {
         orphan() || self.open.iter().any(was_its)
     }
 
+    /// The live node that holds a call, if its shadow is here.
+    pub fn holder(&self, hash: CallHash) -> Option<NodeId> {
+        let holder = self.shelf.get(hash)?.holder;
+        self.shelf.succession().lives((holder.node, holder.boot)).then_some(holder.node)
+    }
+
     /// All that is to be sent to other nodes.
     pub fn parcels(&mut self) -> Vec<Parcel> {
         self.shelf.flush(&mut self.mail);

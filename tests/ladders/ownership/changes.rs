@@ -243,6 +243,7 @@ fn load_manager_sleeps(s: &mut Simulation) -> Outcome {
     s.stop_lm();
     s.run_for(Duration::from_secs(2));
     s.resume_lm();
+    crate::stage::holds("it judges nobody by its own sleep", s.lm().live().len() == 4)?;
     settles(s)?;
     answered(s, &attempt, &invite)
 }

@@ -160,17 +160,44 @@ impl<'a> Watch<'a> {
     }
 }
 
+/// Where in a call something may be done to the rack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    Ringing,
+    Answered,
+}
+
+/// What is done then.
+pub type Strike<'a> = &'a mut dyn FnMut(Moment) -> Result<(), String>;
+
 /// One call by plan; every step must be seen by whom it concerns.
 pub fn call(plan: Plan, caller: &mut dyn Phone, callee: &mut dyn Phone, to: &Account) -> Result<(), String> {
+    call_under(plan, caller, callee, to, &mut |_| Ok(()))
+}
+
+/// The same, with something done to the rack in the midst of it.
+pub fn call_under(
+    plan: Plan,
+    caller: &mut dyn Phone,
+    callee: &mut dyn Phone,
+    to: &Account,
+    strike: Strike<'_>,
+) -> Result<(), String> {
     let names = format!("{} calls {}, {plan:?}", caller.name(), callee.name());
-    ladder(plan, caller, callee, to).map_err(|e| format!("{names}: {e}"))?;
+    ladder(plan, caller, callee, to, strike).map_err(|e| format!("{names}: {e}"))?;
     caller.settle().and_then(|()| callee.settle()).map_err(|e| format!("{names}: {e}"))?;
     // A phone says that the call has ended a moment before it takes the next order (linphone).
     std::thread::sleep(Duration::from_millis(200));
     Ok(())
 }
 
-fn ladder(plan: Plan, caller: &mut dyn Phone, callee: &mut dyn Phone, to: &Account) -> Result<(), String> {
+fn ladder(
+    plan: Plan,
+    caller: &mut dyn Phone,
+    callee: &mut dyn Phone,
+    to: &Account,
+    strike: Strike<'_>,
+) -> Result<(), String> {
     let (mut a, mut b) = (Watch::new(caller), Watch::new(callee));
     b.does(Order::Expect(plan))?;
     a.does(Order::Dial(to.uri(), plan))?;
@@ -179,18 +206,22 @@ fn ladder(plan: Plan, caller: &mut dyn Phone, callee: &mut dyn Phone, to: &Accou
         Plan::Cancelled => {
             // The 180 must be at the caller before it may cancel (RFC 3261 §9.1).
             std::thread::sleep(Duration::from_millis(200));
+            strike(Moment::Ringing)?;
             a.does(Order::HangUp)?;
             b.sees(Event::Ended)?;
             a.sees(Event::Cancelled)
         }
         Plan::Refused => {
+            strike(Moment::Ringing)?;
             b.does(Order::Refuse)?;
             a.sees(Event::Refused)
         }
         Plan::CallerEnds | Plan::CalleeEnds => {
+            strike(Moment::Ringing)?;
             b.does(Order::Answer)?;
             a.sees(Event::Established)?;
             b.sees(Event::Established)?;
+            strike(Moment::Answered)?;
             if plan == Plan::CallerEnds { hold_and_end(&mut a, &mut b) } else { hold_and_end(&mut b, &mut a) }
         }
     }

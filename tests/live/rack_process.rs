@@ -141,14 +141,31 @@ impl Rack {
         let status = self.status().unwrap_or_default();
         let services = status["services"].as_array().cloned().unwrap_or_default();
         let told = services.iter().filter_map(|service| {
-            let (host, port) = service["admin"].as_str()?.rsplit_once(':')?;
-            let get = "exec 3<>/dev/tcp/$0/$1; printf 'GET /metrics HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3";
-            let text = run(on(self.host.as_ref(), Path::new("bash")).args(["-c", get, host, port])).ok()?;
+            let text = self.metrics(service)?;
             let lines = text.lines().filter_map(|line| line.strip_prefix("siprack_dropped_total"));
             let lines = lines.filter(|line| !line.ends_with(" 0")).map(str::to_string).collect();
             Some((service["name"].as_str()?.to_string(), lines))
         });
         told.collect()
+    }
+
+    /// What a service of `status` tells Prometheus; none while it is dead.
+    fn metrics(&self, service: &Value) -> Option<String> {
+        let (host, port) = service["admin"].as_str()?.rsplit_once(':')?;
+        let get = "exec 3<>/dev/tcp/$0/$1; printf 'GET /metrics HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3";
+        run(on(self.host.as_ref(), Path::new("bash")).args(["-c", get, host, port])).ok()
+    }
+
+    /// How many calls each node holds, in the order of `status`.
+    pub fn calls_held(&self) -> Result<Vec<u64>, String> {
+        let status = self.status()?;
+        let nodes = status["services"].as_array().into_iter().flatten().filter(|s| s["kind"] == "cc-node");
+        let held = nodes.map(|node| {
+            let text = self.metrics(node).unwrap_or_default();
+            let calls = text.lines().filter(|line| line.starts_with("siprack_calls{"));
+            calls.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+        });
+        Ok(held.collect())
     }
 
     pub fn signal_agent(&self, signal: Signal) {

@@ -10,6 +10,7 @@ mod newcomer;
 mod ownership;
 mod pairs;
 mod phones_behind_nat;
+mod phones_under_death;
 mod refusals;
 mod soak;
 mod stopping;
@@ -30,6 +31,11 @@ pub const ALL: &[Case] = &[
     Case { name: "200 users register, 500 calls at 50/s", needs: &["ip", "sipp"], run: subscribers::run },
     Case { name: "two phones behind two routers", needs: &["ip", "nft", "baresip"], run: phones_behind_nat::run },
     Case { name: "every client calls every other", needs: clients::NEEDS, run: pairs::run },
+    Case {
+        name: "phones whose node dies in the midst of a call",
+        needs: phones_under_death::NEEDS,
+        run: phones_under_death::run,
+    },
     Case { name: "what passes besides calls", needs: &["ip", "sipp"], run: dialogs::run },
     Case { name: "calls over IPv6 and across", needs: ipv6::NEEDS, run: ipv6::run },
     Case { name: "strangers find nothing", needs: strangers::NEEDS, run: strangers::run },
@@ -41,6 +47,11 @@ pub const ALL: &[Case] = &[
 
 /// Only with `--soak`, or by name.
 pub const SOAK: &[Case] = &[
+    Case {
+        name: "phones whose node dies, ten times each",
+        needs: phones_under_death::NEEDS,
+        run: phones_under_death::run_long,
+    },
     Case { name: "ten minutes under load", needs: &["ip", "sipp"], run: soak::run },
     Case { name: "four nodes under ten times as many faults", needs: ownership::NEEDS, run: ownership::run_long },
 ];

@@ -34,8 +34,6 @@ const POLL: Duration = Duration::from_millis(2);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// What a busy machine may add to each bound.
 const SLACK: Duration = Duration::from_millis(100);
-/// A node's quarter of the 65 calls under way, those that begin before others take over, and half as many again.
-const FAILED_A_FAULT: u64 = 40;
 /// A process may be stopped between its last look at the clock and the send: that batch the load manager drops.
 const ESCAPED_A_FAULT: u64 = 4;
 
@@ -124,11 +122,8 @@ fn campaign(rounds: usize) -> Verdict {
     rack.stop()?;
     let (mut seen, mut wrong) = in_numbers(&times);
     let hits = times.iter().filter(|t| t.fault != Fault::Drained).count() as u64;
-    if at_deaths.failed > hits * FAILED_A_FAULT {
-        wrong.push(format!("more than {FAILED_A_FAULT} calls failed a fault"));
-    }
-    if at_drains.failed > 0 {
-        wrong.push("calls failed by drains alone".to_string());
+    if at_deaths.failed + at_drains.failed > 0 {
+        wrong.push("calls failed".to_string());
     }
     if late > hits * ESCAPED_A_FAULT {
         wrong.push(format!("nodes sent {late} messages when they were out"));

@@ -11,8 +11,8 @@ use std::path::Path;
 use std::time::Duration;
 
 pub struct Party {
-    account: Account,
-    phone: Box<dyn Phone>,
+    pub account: Account,
+    pub phone: Box<dyn Phone>,
 }
 
 pub fn run() -> Verdict {

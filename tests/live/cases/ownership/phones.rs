@@ -83,9 +83,10 @@ impl<'a> Phones<'a> {
             .request("INVITE")
             .answer("180 Ringing", true, NO_BODY)
             .pause(RING_MS)
-            // SIPp forgets the INVITE that it has answered after a pause, and would end the call at its repetition.
-            .label(1)
             .answer("200 OK", true, &sdp("sendrecv"))
+            // SIPp forgets the INVITE that it has answered after a pause, and would end the call at its repetition
+            // (RFC 6026 §7.1: absorbed; the 200 is repeated until its ACK).
+            .label(1)
             .element("<recv request=\"INVITE\" optional=\"true\" next=\"1\"/>")
             .request("ACK")
             .serve("BYE");

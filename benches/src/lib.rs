@@ -13,3 +13,4 @@ pub mod endurance;
 pub mod held;
 pub mod relay;
 pub mod subject;
+pub mod takeover;

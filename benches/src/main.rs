@@ -4,7 +4,7 @@
 
 use benches::compare::{self, Amount};
 use benches::subject::{Places, Subject, Work};
-use benches::{endurance, held, relay};
+use benches::{endurance, held, relay, takeover};
 use clap::{Parser, Subcommand};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -50,6 +50,26 @@ enum What {
         /// Kamailio too
         #[arg(long)]
         peers: bool,
+    },
+    /// What shadows cost: CPU time, set-up delay and memory a call with none, one and two of them
+    Shadows {
+        #[arg(long, default_value_t = 20_000)]
+        calls: u64,
+        #[arg(long, default_value_t = 1000.0)]
+        rate: f64,
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+        /// Calls held, one step after the other
+        #[arg(long, value_delimiter = ',', default_value = "10000,30000")]
+        steps: Vec<u64>,
+    },
+    /// How long until all calls of a killed node go on
+    Takeover {
+        /// Calls held by a rack of three nodes, each in a run of its own
+        #[arg(long, value_delimiter = ',', default_value = "300,3000,30000")]
+        held: Vec<u64>,
+        #[arg(long, default_value_t = 1000.0)]
+        rate: f64,
     },
     /// Four fifths of what the rack bears, for ten minutes: exit 0 only without a failed call and with flat memory
     Endurance {
@@ -103,6 +123,15 @@ fn run(arguments: Arguments) -> Result<(), String> {
             for subject in subjects {
                 held::run(subject, &steps, rate, &places)?.iter().for_each(|line| println!("{line}"));
             }
+            Ok(())
+        }
+        What::Shadows { calls, rate, rounds, steps } => {
+            let amount = Amount { calls, window, rate, rounds };
+            takeover::cost(&amount, &steps, &places(scratch)?)?.iter().for_each(|line| println!("{line}"));
+            Ok(())
+        }
+        What::Takeover { held, rate } => {
+            takeover::death(&held, rate, &places(scratch)?)?.iter().for_each(|line| println!("{line}"));
             Ok(())
         }
         What::Endurance { seconds, share, rate, nodes } => {

@@ -80,6 +80,8 @@ pub struct Running {
     child: Child,
     /// (what it does, its processes)
     parts: Vec<(&'static str, Vec<u32>)>,
+    /// Where the nodes of a rack of ours tell of themselves, in the order of their processes.
+    admins: Vec<String>,
 }
 
 impl Drop for Running {
@@ -102,6 +104,12 @@ impl Running {
             cpu::used_by(pids).map(|used| (*name, used)).map_err(|e| format!("CPU time of {name}: {e}"))
         };
         self.parts.iter().map(one).collect()
+    }
+
+    /// The process of each node of a rack, and where it tells of itself.
+    pub fn nodes(&self) -> Vec<(u32, String)> {
+        let pids = self.parts.iter().find(|(name, _)| *name == "cc-node").map(|(_, pids)| pids.as_slice());
+        pids.unwrap_or_default().iter().copied().zip(self.admins.iter().cloned()).collect()
     }
 
     /// Resident memory of each part in octets.
@@ -138,7 +146,7 @@ fn relay(places: &Places) -> Result<Running, String> {
     let child = spawn(&mut command, &places.scratch.join("relay.log"))?;
     std::thread::sleep(Duration::from_millis(300));
     let parts = vec![("relay", vec![child.id()])];
-    Ok(Running { target: address(RELAY_AT)?, child, parts })
+    Ok(Running { target: address(RELAY_AT)?, child, parts, admins: Vec::new() })
 }
 
 /// One child, shared memory for many held calls, the allocator that is meant for speed.
@@ -157,7 +165,7 @@ fn kamailio(work: Work, places: &Places) -> Result<Running, String> {
         ));
     }
     let parts = vec![("kamailio", cpu::with_children(child.id()).map_err(|e| e.to_string())?)];
-    Ok(Running { target: address(KAMAILIO_AT)?, child, parts })
+    Ok(Running { target: address(KAMAILIO_AT)?, child, parts, admins: Vec::new() })
 }
 
 fn rack(nodes: u16, places: &Places) -> Result<Running, String> {
@@ -168,11 +176,13 @@ fn rack(nodes: u16, places: &Places) -> Result<Running, String> {
     let mut command = Command::new(&siprack);
     command.arg("up").arg("--config").arg(config).arg("--data").arg(&data).args(["--nodes", &nodes.to_string()]);
     let child = spawn(&mut command, &places.scratch.join("rack.log"))?;
-    let mut running = Running { target: address(VIP)?, child, parts: Vec::new() };
+    let mut running = Running { target: address(VIP)?, child, parts: Vec::new(), admins: Vec::new() };
     let until = Instant::now() + PATIENCE;
     while Instant::now() < until {
         if let Some(services) = ready(&siprack, &data) {
-            let of = |kind: &str| services.iter().filter(|(k, _)| k == kind).map(|(_, pid)| *pid).collect();
+            let of = |kind: &str| services.iter().filter(|s| s.kind == kind).map(|s| s.pid).collect();
+            let nodes = services.iter().filter(|s| s.kind == "cc-node");
+            running.admins = nodes.map(|s| s.admin.clone()).collect();
             running.parts = vec![("lm-server", of("lm-server")), ("cc-node", of("cc-node"))];
             return Ok(running);
         }
@@ -181,13 +191,22 @@ fn rack(nodes: u16, places: &Places) -> Result<Running, String> {
     Err(format!("the rack was not ready in {PATIENCE:?}; see {}", places.scratch.join("rack.log").display()))
 }
 
-/// (kind, pid) of every service, once the rack is ready.
-fn ready(siprack: &Path, data: &Path) -> Option<Vec<(String, u32)>> {
+struct Service {
+    kind: String,
+    pid: u32,
+    admin: String,
+}
+
+/// Every service, once the rack is ready.
+fn ready(siprack: &Path, data: &Path) -> Option<Vec<Service>> {
     let output = Command::new(siprack).args(["status", "--json", "--data"]).arg(data).output().ok()?;
     let status: serde_json::Value = serde_json::from_slice(&output.stdout).ok()?;
     if status["ready"] != true {
         return None;
     }
-    let services = status["services"].as_array()?;
-    Some(services.iter().filter_map(|s| Some((s["kind"].as_str()?.to_string(), s["pid"].as_u64()? as u32))).collect())
+    let word = |service: &serde_json::Value, key: &str| service[key].as_str().map(str::to_string);
+    let services = status["services"].as_array()?.iter();
+    services
+        .map(|s| Some(Service { kind: word(s, "kind")?, pid: s["pid"].as_u64()? as u32, admin: word(s, "admin")? }))
+        .collect()
 }

@@ -94,7 +94,7 @@ impl Core {
         self.pass(now, out);
         self.shadows.tick(now, out);
         for _ in 0..HEIRS_A_ROUND {
-            let Some((hash, image)) = self.shadows.next_heir() else { break };
+            let Some((hash, image)) = self.shadows.next_heir(now) else { break };
             self.handle(now, wall, view, Input::Inherit { hash, image }, out);
         }
     }

@@ -27,6 +27,8 @@ pub struct Takeovers {
     pub cut_short: u64,
     /// The longest of them.
     pub longest: Duration,
+    /// From the placement without a dead node until the last of its calls went on here: of the newest such death.
+    pub latest: Duration,
 }
 
 /// See the module.
@@ -41,6 +43,8 @@ pub struct Shadows {
     open: Vec<(NodeId, BootId, Arc<Placement>)>,
     /// To go on here, in this order.
     heirs: VecDeque<CallHash>,
+    /// Since when calls of the dead wait for their turn.
+    since: Option<Time>,
     takeovers: Takeovers,
 }
 
@@ -56,6 +60,7 @@ impl Shadows {
             placement: Arc::new(Placement::empty()),
             open: Vec::new(),
             heirs: VecDeque::new(),
+            since: None,
             takeovers: Takeovers::default(),
         }
     }
@@ -108,6 +113,9 @@ impl Shadows {
         }
         self.shipper.placed(now, placement, released);
         self.finish(true);
+        if !self.open.is_empty() || !self.heirs.is_empty() {
+            self.since.get_or_insert(now);
+        }
     }
 
     pub fn tick(&mut self, now: Time, released: &mut Vec<Effect>) {
@@ -146,8 +154,13 @@ impl Shadows {
     }
 
     /// The next call of a dead holder to go on here.
-    pub fn next_heir(&mut self) -> Option<(CallHash, Box<Image>)> {
-        let hash = self.heirs.pop_front()?;
+    pub fn next_heir(&mut self, now: Time) -> Option<(CallHash, Box<Image>)> {
+        let hash = self.heirs.pop_front();
+        if self.heirs.is_empty() && self.open.is_empty() {
+            let since = self.since.take();
+            self.takeovers.latest = since.filter(|_| hash.is_some()).map_or(self.takeovers.latest, |at| now.since(at));
+        }
+        let hash = hash?;
         let shelved = self.shelf.take(hash)?;
         self.takeovers.calls += 1;
         Some((hash, Box::new(shelved.image)))

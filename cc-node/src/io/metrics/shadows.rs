@@ -1,6 +1,6 @@
 //! What Prometheus learns of shadows: how many calls are protected, and what protecting them takes.
 
-use super::{Of, Samples, labelled, one, sum};
+use super::{Of, Sample, Samples, labelled, one, reports, sum};
 use crate::io::shared::Shared;
 use prometheus::Error;
 
@@ -13,6 +13,11 @@ impl Of<'_> {
         let help = "Calls that a dead node held and that go on here";
         self.counter("siprack_failover_calls_total", help, &["result"], |s| {
             vec![labelled(["kept"], sum(s, |r| r.shadows.takeovers.calls))]
+        })?;
+        let help = "From the placement without a dead node until the last of its calls went on here; the newest death";
+        self.gauge("siprack_takeover_seconds", help, &[], |s| {
+            let latest = reports(s).iter().map(|r| r.shadows.takeovers.latest).max();
+            vec![Sample { labels: vec![], value: latest.unwrap_or_default().as_micros() as f64 / 1e6 }]
         })?;
         let help = "Messages that left though no backup had acknowledged their record in time, or too many waited";
         self.counter("siprack_shadow_unprotected_total", help, &["reason"], |s| {

@@ -90,8 +90,6 @@ struct Desk {
     /// When this round did: near enough to tell the age of what comes and goes in it.
     began: Time,
     report_at: Time,
-    copies: [u64; 3],
-    copies_at: Time,
 }
 
 impl Worker {
@@ -114,8 +112,6 @@ impl Worker {
             load_since: now,
             began: now,
             report_at: now,
-            copies: [0; 3],
-            copies_at: now,
             parts,
         };
         let gate = Gate::new(now);

@@ -52,6 +52,7 @@ impl OwnCalls {
     }
 
     /// In the order of their hashes.
+    #[cfg(test)]
     pub fn iter(&self) -> impl Iterator<Item = (CallHash, &Own)> {
         self.calls.iter().map(|(hash, own)| (*hash, own))
     }

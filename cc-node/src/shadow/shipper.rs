@@ -54,12 +54,18 @@ pub struct Shipper {
     change: u64,
     /// Which call the walk has come to, and when it was to go on.
     walk: Option<(CallHash, Time)>,
+    /// Where the count of copies has come to, and what it came to last.
+    census: (CallHash, Copies),
+    copies: Copies,
     own: OwnCalls,
     links: Links,
     held: Held,
     bag: Bag,
     records: u64,
 }
+
+/// How many calls no backup holds, one does, and two do.
+pub type Copies = [u64; BACKUPS + 1];
 
 impl Shipper {
     /// `workers`: of each node by the rack file; 1 if it does not say.
@@ -70,6 +76,8 @@ impl Shipper {
             placement: Arc::new(Placement::empty()),
             change: 0,
             walk: None,
+            census: (CallHash(0), Copies::default()),
+            copies: Copies::default(),
             own: OwnCalls::default(),
             links: Links::default(),
             held: Held::default(),
@@ -225,14 +233,21 @@ impl Shipper {
         self.held.oldest().map(|since| now.since(since))
     }
 
-    /// Calls that no backup holds, that one does, and that two do. Looks at every call.
-    pub fn copies(&self) -> [u64; BACKUPS + 1] {
-        let mut copies = [0; BACKUPS + 1];
-        for (hash, own) in self.own.iter() {
-            let holds = |post: &&Post| self.links.get(**post).is_some_and(|link| link.is_in_step(hash));
-            copies[own.backups.iter().filter(holds).count().min(BACKUPS)] += 1;
+    /// Counts so many more calls by how many backups hold them; what the last count of all of them came to: none, one, two.
+    pub fn count_copies(&mut self, most: usize) -> Copies {
+        let (from, mut so_far) = self.census;
+        let portion = self.own.hashes(from, most);
+        for hash in &portion {
+            let Some(own) = self.own.get(*hash) else { continue };
+            let holds = |post: &&Post| self.links.get(**post).is_some_and(|link| link.is_in_step(*hash));
+            so_far[own.backups.iter().filter(holds).count().min(BACKUPS)] += 1;
         }
-        copies
+        let next = portion.last().filter(|_| portion.len() == most).and_then(|last| last.0.checked_add(1));
+        match next {
+            Some(next) => self.census = (CallHash(next), so_far),
+            None => (self.census, self.copies) = ((CallHash(0), Copies::default()), so_far),
+        }
+        self.copies
     }
 
     /// The first two live nodes of its list that are not this one.

@@ -44,7 +44,7 @@ fn a_call_that_no_datagram_can_tell_does_not_make_its_backup_slow() {
     s.send(1, "100");
     s.hear(2, Word::Want { hash: hash(7) });
     assert_eq!((s.wire(), s.left(), s.status().unprotected), (Vec::new(), vec!["100".to_string()], 1));
-    assert_eq!(s.shipper.copies(), [1, 0, 0]);
+    assert_eq!(s.shipper.count_copies(usize::MAX), [1, 0, 0]);
     s.write(7, What::Over);
     assert_eq!(s.wire(), ["0: 2/0 #1 end of 7 as of 2"]);
 }
@@ -71,4 +71,19 @@ fn checks_go_over_all_hashes_without_a_gap() {
         assert_eq!(s.wire(), [format!("{second}000: 2/0 #{number} check {range}")]);
         s.ack(2, &[number]);
     }
+}
+
+#[test]
+fn copies_are_counted_a_few_at_a_time() {
+    let mut s = Scene::of(&[2]);
+    for call in 1..=5 {
+        s.write(call, begin());
+    }
+    assert_eq!(
+        [(); 3].map(|()| s.shipper.count_copies(2)),
+        [[0; 3], [0; 3], [0, 5, 0]],
+        "not through before the third"
+    );
+    s.until(100);
+    assert_eq!([(); 3].map(|()| s.shipper.count_copies(2)), [[0, 5, 0], [0, 5, 0], [5, 0, 0]], "it is slow now");
 }

@@ -1,7 +1,8 @@
 //! A call as its records tell it: what a backup keeps of it, and what its holder remembers to have told. Applying a record
 //! is the only way in which one changes, so that two who have applied the same records hold the same.
 //!
-//! An [`Image`] is of one Call-ID: each INVITE under its own key, with the call that it began.
+//! An [`Image`] is of one Call-ID: each INVITE under its own key, with the call that it began. There are three of each call
+//! in a rack and nearly always one of everything in it, so that nothing in it grows by more than it needs.
 
 use crate::cdr::Cdr;
 use crate::record::{Accepted, Answer, CONTACTS, CallKey, MAX_DIALOGS, Opened, Redirected, Side, Target, What};
@@ -27,8 +28,8 @@ pub struct Image {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Part {
     pub key: Arc<CallKey>,
-    pub invite: Option<Invite>,
-    pub call: Option<Call>,
+    pub invite: Option<Box<Invite>>,
+    pub call: Option<Box<Call>>,
     pub cdr: Option<Box<Cdr>>,
 }
 
@@ -108,7 +109,7 @@ impl Image {
 
     /// Whether an INVITE waits for its final response.
     pub fn is_pending(&self) -> bool {
-        self.parts.iter().filter_map(|part| part.invite.as_ref()).any(Invite::is_pending)
+        self.parts.iter().filter_map(|part| part.invite.as_ref()).any(|invite| invite.is_pending())
     }
 
     /// When the youngest part of it began.
@@ -138,6 +139,7 @@ impl Image {
         let at = match (at, &what) {
             (Some(at), _) => at,
             (None, What::Accepted(_)) if self.parts.len() < MAX_PARTS => {
+                self.parts.reserve_exact(1);
                 self.parts.push(Part { key: key.clone(), invite: None, call: None, cdr: None });
                 self.parts.len() - 1
             }
@@ -210,13 +212,14 @@ impl Part {
         self.call = accepted.call.clone().map(|opened| {
             let contacts = [opened.contact.into_iter().collect(), VecDeque::new()];
             let (at, wall) = (now, accepted.at);
-            Call { opened, at, wall, dialogs: Vec::new(), answers: Vec::new(), ended: Vec::new(), contacts }
+            let call = Call { opened, at, wall, dialogs: Vec::new(), answers: Vec::new(), ended: Vec::new(), contacts };
+            Box::new(call)
         });
         let targets = std::mem::take(&mut accepted.targets);
         let mut invite =
             Invite { accepted, at: now, legs: Vec::new(), cancelled: false, answered: false, refused: None };
         invite.add(&None, &targets);
-        self.invite = Some(invite);
+        self.invite = Some(Box::new(invite));
     }
 }
 
@@ -249,6 +252,7 @@ impl Invite {
             match self.legs.last_mut().filter(|_| target.attempt > 0) {
                 Some(leg) => leg.targets.push_back(target.clone()),
                 None => {
+                    self.legs.reserve_exact(1);
                     self.legs.push(Leg { targets: VecDeque::from([target.clone()]), state: LegState::Waiting });
                 }
             }
@@ -309,6 +313,7 @@ impl Call {
     fn dialog(&mut self, tag: Box<str>, peer: Option<Peer>) {
         let Some(peer) = peer.filter(|_| !tag.is_empty() && self.dialogs.len() < MAX_DIALOGS) else { return };
         if !self.dialogs.contains(&(tag.clone(), peer)) {
+            self.dialogs.reserve_exact(1);
             self.dialogs.push((tag, peer));
         }
     }
@@ -321,6 +326,7 @@ impl Call {
         if contacts.len() == CONTACTS {
             contacts.pop_front();
         }
+        contacts.reserve_exact(1);
         contacts.push_back(address);
     }
 
@@ -331,6 +337,7 @@ impl Call {
         }
         self.dialog(tag.clone(), Some(answer.peer));
         answer.callee_contact.into_iter().for_each(|address| self.saw(Side::Callee, address));
+        self.answers.reserve_exact(1);
         self.answers.push(Answered { answer: answer.clone(), at: now, session: None });
     }
 }

@@ -83,6 +83,13 @@ pub enum What {
     Written,
 }
 
+impl What {
+    /// No message ever waits for it: it may come to a backup a little later.
+    pub fn is_waited_for(&self) -> bool {
+        !matches!(self, What::Early { .. } | What::Over | What::Written)
+    }
+}
+
 /// All that a node needs to go on with an INVITE that another has taken. What follows from the request and the rack file
 /// alone is not in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -48,13 +48,13 @@ impl Engine {
                 turn.out.push(Effect::Cdr { call: key.clone(), cdr });
             }
             if let Some(call) = call {
-                known.push((key.clone(), self.proxy.calls.inherit(key.clone(), call)));
+                known.push((key.clone(), self.proxy.calls.inherit(key.clone(), *call)));
             }
             invites.extend(invite.map(|invite| (key, invite)));
         }
         // Those within a dialog belong to a call that began under another key.
         for (key, invite) in invites {
-            self.inherit_invite(turn, hash, key, invite, &known);
+            self.inherit_invite(turn, hash, key, *invite, &known);
         }
     }
 

@@ -1,5 +1,6 @@
 //! A holder's letters to one backup: numbered, repeated at 5, 15 and 40 ms on one plane after the other until they are
-//! acknowledged. After 100 ms without an answer the backup is *slow*: it is told nothing but probes, once a second,
+//! acknowledged; later by as much as the backup's answers take longer than that. A record for which nothing waits goes with
+//! the next for which something does, at most 20 ms later: half of a call's records cost no datagram of their own. After 100 ms without an answer the backup is *slow*: it is told nothing but probes, once a second,
 //! until one is acknowledged. A link remembers which calls its backup does not hold all of, and tells those whole, a
 //! few at a time; [`super::shipper`] owns the links.
 //!
@@ -17,6 +18,11 @@ use std::collections::{BTreeMap, BTreeSet};
 /// When a letter is due again, counted from the first time; after the last it is given up.
 const DUE: [Duration; 4] =
     [Duration::from_millis(5), Duration::from_millis(15), Duration::from_millis(40), Duration::from_millis(100)];
+/// An answer that usually takes so long puts repeats off by no more.
+const LATE: Duration = Duration::from_millis(25);
+/// How long a record for which nothing waits may wait for company, and how many may.
+const LAZY: Duration = Duration::from_millis(20);
+const LAZIES: usize = 128;
 /// How often a backup is checked, or probed.
 const EACH: Duration = Duration::from_secs(1);
 /// Letters on their way; calls beyond that are told whole, later.
@@ -64,6 +70,8 @@ pub struct Written {
     pub no: RecordNo,
     /// Nothing of the call was there before it.
     pub begins: bool,
+    /// No message waits for it.
+    pub lazy: bool,
     /// Its [`Body::Record`].
     pub octets: Bytes,
 }
@@ -99,6 +107,11 @@ pub struct Link {
     /// The letter that probes, while the backup is slow.
     probe: Option<u64>,
     due: Deadlines<u64>,
+    /// Records that wait for company, and since when.
+    lazy: Vec<(CallHash, RecordNo, Bytes)>,
+    lazy_since: Time,
+    /// How long its answers take of late, counted from the first copy.
+    answers_in: Duration,
     /// When the next check or probe goes out.
     beat: Time,
     /// From where the next check lists calls.
@@ -119,6 +132,9 @@ impl Link {
             too_long: BTreeSet::new(),
             probe: None,
             due: Deadlines::new(),
+            lazy: Vec::new(),
+            lazy_since: now,
+            answers_in: Duration::ZERO,
             beat: now + EACH,
             check_from: CallHash(0),
         }
@@ -135,7 +151,7 @@ impl Link {
 
     /// Sends a record, if the backup can make use of it. Whether an acknowledgement may be waited for.
     pub fn record(&mut self, now: Time, written: &Written, bag: &mut Bag) -> bool {
-        let Written { hash, no, begins, octets } = written;
+        let Written { hash, no, begins, lazy, octets } = written;
         let unfit = octets.len() > LONGEST_BODY || self.too_long.contains(hash);
         if self.is_slow() || unfit || self.letters.len() >= LETTERS {
             self.falls_behind(*hash, !begins);
@@ -145,8 +161,21 @@ impl Link {
             self.hurry.insert(*hash);
             return true;
         }
-        self.send(now, About::Record { hash: *hash, no: *no }, octets.clone(), bag);
+        if self.lazy.is_empty() {
+            self.lazy_since = now;
+        }
+        self.lazy.push((*hash, *no, octets.clone()));
+        if !lazy || self.lazy.len() >= LAZIES {
+            self.send_lazy(now, bag);
+        }
         true
+    }
+
+    /// What waits for company goes.
+    fn send_lazy(&mut self, now: Time, bag: &mut Bag) {
+        for (hash, no, octets) in std::mem::take(&mut self.lazy) {
+            self.send(now, About::Record { hash, no }, octets, bag);
+        }
     }
 
     /// The backup does not hold all of this call. `knows`: it may hold something of it.
@@ -195,6 +224,8 @@ impl Link {
 
     /// What the letter was about, unless that is settled already.
     pub fn acknowledged(&mut self, now: Time, number: u64) -> Option<About> {
+        let took = now.since(self.letters.get(&number)?.since).min(LATE);
+        self.answers_in = (self.answers_in * 7 + took) / 8;
         let about = self.remove(number)?;
         match about {
             About::Whole { hash, no } | About::Release { hash, no } => self.settle(hash, no),
@@ -212,6 +243,7 @@ impl Link {
         while !self.is_slow() && self.telling.len() < WHOLES && self.letters.len() < LETTERS {
             let free = |hash: &&CallHash| !self.telling.contains_key(*hash);
             let Some(hash) = self.hurry.iter().chain(self.behind.keys()).find(free).copied() else { return };
+            self.send_lazy(now, bag);
             self.hurry.remove(&hash);
             self.behind.remove(&hash);
             let body = own.account(now, self.to, hash);
@@ -242,6 +274,9 @@ impl Link {
             }
             self.repeat(now, number, own, bag);
         }
+        if !self.lazy.is_empty() && now.since(self.lazy_since) >= LAZY {
+            self.send_lazy(now, bag);
+        }
         if now < self.beat {
             return false;
         }
@@ -259,14 +294,16 @@ impl Link {
     }
 
     pub fn next_due(&self) -> Time {
-        self.due.next_due().map_or(self.beat, |due| due.min(self.beat))
+        let lazy = (!self.lazy.is_empty()).then(|| self.lazy_since + LAZY);
+        [self.due.next_due(), lazy].into_iter().flatten().fold(self.beat, Time::min)
     }
 
     /// Every letter is dropped, and what it told is told again some day. A first probe at once: it waits in the socket
     /// of a process that stands still, and is answered when that goes on.
     fn turn_slow(&mut self, now: Time, bag: &mut Bag) {
+        let lazy = std::mem::take(&mut self.lazy).into_iter().map(|(hash, ..)| hash);
         let dropped = self.records.keys().map(|(hash, _)| *hash).chain(self.telling.keys().copied());
-        self.behind.extend(dropped.map(|hash| (hash, true)));
+        self.behind.extend(dropped.chain(lazy).map(|hash| (hash, true)));
         self.letters.clear();
         self.records.clear();
         self.telling.clear();
@@ -288,7 +325,7 @@ impl Link {
             }
             About::Check | About::Probe => {}
         }
-        let due = (about != About::Probe).then(|| self.due.insert(now + DUE[0], number));
+        let due = (about != About::Probe).then(|| self.due.insert(now + DUE[0] + self.late(), number));
         let kept = if matches!(about, About::Whole { .. }) { Bytes::new() } else { octets.clone() };
         self.letters.insert(number, Letter { about, octets: kept, since: now, sent: 1, due });
         bag.letters += 1;
@@ -297,6 +334,7 @@ impl Link {
     }
 
     fn repeat(&mut self, now: Time, number: u64, own: &OwnCalls, bag: &mut Bag) {
+        let late = self.late();
         let Some(letter) = self.letters.get_mut(&number) else { return };
         let octets = match letter.about {
             About::Whole { hash, .. } => encode_body(&own.account(now, self.to, hash)),
@@ -313,11 +351,20 @@ impl Link {
         letter.sent = turn.wrapping_add(1);
         if letter.about != About::Probe {
             // A tick that comes late leaves time for an answer all the same.
-            let next = DUE.get(usize::from(turn)).map_or(now, |after| letter.since + *after);
+            let next = match DUE.get(usize::from(turn)) {
+                Some(last) if usize::from(turn) + 1 == DUE.len() => letter.since + *last,
+                Some(after) => letter.since + *after + late,
+                None => now,
+            };
             letter.due = Some(self.due.insert(next.max(now + DUE[0]), number));
         }
         bag.resends += 1;
         self.put(number, turn, &octets, bag);
+    }
+
+    /// How much later than by [`DUE`] a letter is repeated: twice as long as answers take is patience enough.
+    fn late(&self) -> Duration {
+        (self.answers_in * 2).saturating_sub(DUE[0]).min(LATE)
     }
 
     fn put(&self, number: u64, turn: u8, octets: &[u8], bag: &mut Bag) {

@@ -105,11 +105,12 @@ impl Shipper {
             None => self.backups(hash),
         };
         let previous = self.own.open(hash, &backups, self.change);
+        let lazy = !what.is_waited_for();
         let body = Body::Record { no, previous, hash, key, what };
         let octets = if backups.is_empty() { Bytes::new() } else { encode_body(&body) };
         let Body::Record { key, what, .. } = body else { return };
         let left = self.own.apply(now, no, hash, &key, what);
-        let written = Written { hash, no, begins: previous == RecordNo(0), octets };
+        let written = Written { hash, no, begins: previous == RecordNo(0), lazy, octets };
         let mut owing = Backups::new();
         for post in &backups {
             let link = self.links.at(now, self.change, *post);

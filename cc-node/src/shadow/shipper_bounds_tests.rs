@@ -87,3 +87,35 @@ fn copies_are_counted_a_few_at_a_time() {
     s.until(100);
     assert_eq!([(); 3].map(|()| s.shipper.count_copies(2)), [[0, 5, 0], [0, 5, 0], [5, 0, 0]], "it is slow now");
 }
+
+#[test]
+fn what_nothing_waits_for_goes_with_the_next_record_or_20_ms_later() {
+    let mut s = Scene::of(&[2]);
+    s.write(7, begin());
+    s.write(7, What::Over);
+    s.until(1);
+    assert_eq!(s.wire(), ["0: 2/0 #1 record 1 of 7 after 0"]);
+    s.ack(2, &[1]);
+    s.write(8, begin());
+    assert_eq!(s.wire(), ["1: 2/0 #2 record 2 of 7 after 1", "1: 2/0 #3 record 3 of 8 after 0"]);
+    s.ack(2, &[2, 3]);
+    s.write(8, What::Over);
+    s.until(21);
+    assert_eq!(s.wire(), ["21: 2/0 #4 record 4 of 8 after 3"]);
+}
+
+#[test]
+fn a_backup_whose_answers_take_long_is_given_as_long() {
+    let mut s = Scene::of(&[2]);
+    for call in 1..=40 {
+        s.write(call, begin());
+        s.until(u64::from(call) * 10);
+        s.ack(2, &[u64::from(call)]);
+    }
+    s.wire();
+    s.write(41, begin());
+    s.until(495);
+    // Nearly ten milliseconds each of late: twice that instead of 5, and as much more for those that follow.
+    let times = ["400: 2/0", "419: 2/1", "429: 2/2", "454: 2/3"].map(|at| format!("{at} #41 record 41 of 41 after 0"));
+    assert_eq!(s.wire(), times);
+}

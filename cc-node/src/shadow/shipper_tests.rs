@@ -281,7 +281,8 @@ fn a_call_that_ends_leaves_nothing_at_a_backup_that_was_slow() {
     s.write(8, begin());
     s.ack(2, &[1, 2]);
     s.write(7, What::Over);
-    s.until(100);
+    // It has waited 20 ms for company.
+    s.until(120);
     s.write(8, What::Over);
     s.write(9, begin());
     s.write(9, What::Over);
@@ -289,7 +290,7 @@ fn a_call_that_ends_leaves_nothing_at_a_backup_that_was_slow() {
     s.ack(2, &[3]);
     assert_eq!(s.wire(), NOTHING, "the last record of 7 was given up");
     s.ack(2, &[4]);
-    assert_eq!(s.wire(), ["100: 2/0 #5 end of 7 as of 6", "100: 2/0 #6 end of 8 as of 6"], "of 9 it has not heard");
+    assert_eq!(s.wire(), ["120: 2/0 #5 end of 7 as of 6", "120: 2/0 #6 end of 8 as of 6"], "of 9 it has not heard");
 }
 
 #[test]

@@ -1,15 +1,20 @@
 //! All that one worker decides: its engine, and the shadows of its calls and of other nodes'. A shell (`io::worker`, the
-//! simulated node) hands it what comes in, and carries out what comes out, in order.
+//! simulated node) hands it what comes in, and carries out what comes out, in order. [`contain`]: what a panic costs.
+
+pub mod contain;
 
 use crate::effect::{Effect, Input, View};
 use crate::node::{Node, NodeSetup};
 use crate::shadow::keeper::Shadows;
 use crate::shadow::words::{Parcel, Post, WordError};
+use crate::stats::DropReason;
 use common::call_hash::CallHash;
 use common::ids::NodeId;
+use common::keys::Keys;
 use common::location::{Aor, Bindings, LogTime, Subscriber};
 use common::placement::Placements;
 use common::time::{Time, WallMillis};
+use contain::Panics;
 use std::sync::Arc;
 
 /// Calls of a dead holder that are taken up in one round: what has come in is served in between.
@@ -20,6 +25,8 @@ pub struct Core {
     pub shadows: Shadows,
     /// Of the engine, on their way through the shadows.
     effects: Vec<Effect>,
+    keys: Arc<Keys>,
+    panics: Panics,
 }
 
 /// The shell's view, and what the shadows know.
@@ -65,18 +72,23 @@ impl View for Seen<'_> {
 impl Core {
     pub fn new(setup: NodeSetup) -> Core {
         let us = Post { node: setup.id, boot: setup.boot, worker: setup.worker };
-        let shadows = Shadows::new(us, &setup.rack);
-        Core { node: Node::new(setup), shadows, effects: Vec::with_capacity(64) }
+        let (shadows, keys) = (Shadows::new(us, &setup.rack), setup.keys.clone());
+        let panics = Panics::default();
+        Core { node: Node::new(setup), shadows, effects: Vec::with_capacity(64), keys, panics }
     }
 
     /// Takes one input. What may be carried out is added to `out`.
     pub fn handle(&mut self, now: Time, wall: WallMillis, view: &dyn View, input: Input, out: &mut Vec<Effect>) {
         // Those of an input whose handling panicked.
         self.effects.clear();
-        if let Input::Placement = input {
-            self.shadows.stand(now, view.placements(), out);
+        match &input {
+            Input::Placement => self.shadows.stand(now, view.placements(), out),
+            Input::Datagram { message, .. } if self.is_shut_out(now, message) => {
+                return self.node.drop(DropReason::Quarantined);
+            }
+            _ => {}
         }
-        let Core { node, shadows, effects } = self;
+        let Core { node, shadows, effects, .. } = self;
         node.handle(now, wall, &Seen { view, shadows }, input, effects);
         self.pass(now, out);
     }
@@ -89,7 +101,7 @@ impl Core {
     /// Does everything that is due by `now`, calls of dead holders included.
     pub fn tick(&mut self, now: Time, wall: WallMillis, view: &dyn View, out: &mut Vec<Effect>) {
         self.effects.clear();
-        let Core { node, shadows, effects } = self;
+        let Core { node, shadows, effects, .. } = self;
         node.tick(now, wall, &Seen { view, shadows }, effects);
         self.pass(now, out);
         self.shadows.tick(now, out);

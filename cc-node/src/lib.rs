@@ -8,9 +8,9 @@
 //! 2. `problems`, `stats`, `turn`, `station`: samples of what was unfit, a worker's counters, one input's worth of work,
 //!    what the worker knows for good; `resolve`: RFC 3263, where a name leads.
 //! 3. `location`, `auth`, `registrar`: the replica and its stream, who is it, where are users.
-//! 4. `doorman`, `ownership`, `shadow`, `overload`, `heartbeat`: who may hand a worker a message; the placement that this
-//!    node has adopted, its lease and its questions to other nodes; what nodes keep of each other's calls; how much it
-//!    takes; its sign of life.
+//! 4. `doorman`, `ownership`, `quarantine`, `shadow`, `overload`, `heartbeat`: who may hand a worker a message; the
+//!    placement that this node has adopted, its lease and its questions to other nodes; messages that must not be handled
+//!    again; what nodes keep of each other's calls; how much it takes; its sign of life.
 //! 5. `call`: calls and their dialogs, record numbers, CDRs.
 //! 6. `transaction`: the four machines of RFC 3261 §17 with RFC 6026, and their table.
 //! 7. `service`: who is called: identify, admit, locate or route, fork; `identity`: what a message may say about its sender;
@@ -48,6 +48,8 @@ pub mod registrar;
 pub mod doorman;
 
 pub mod ownership;
+
+pub mod quarantine;
 
 pub mod shadow;
 

@@ -33,10 +33,12 @@ pub enum DropReason {
     AckUnanswered,
     /// Of a dead node's call, which goes on here in a moment: it will come again.
     Inheriting,
+    /// Whoever handled this message panicked, or died: it is shut out for 64 s.
+    Quarantined,
 }
 
 impl DropReason {
-    pub const ALL: [DropReason; 11] = [
+    pub const ALL: [DropReason; 12] = [
         DropReason::Malformed,
         DropReason::StrayResponse,
         DropReason::AckOfOurs,
@@ -48,6 +50,7 @@ impl DropReason {
         DropReason::Inside,
         DropReason::AckUnanswered,
         DropReason::Inheriting,
+        DropReason::Quarantined,
     ];
 
     /// Metric label.
@@ -64,6 +67,7 @@ impl DropReason {
             DropReason::Inside => "inside",
             DropReason::AckUnanswered => "ack_unanswered",
             DropReason::Inheriting => "inheriting",
+            DropReason::Quarantined => "quarantined",
         }
     }
 }

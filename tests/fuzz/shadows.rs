@@ -7,6 +7,7 @@ use bytes::Bytes;
 use cc_node::core::Core;
 use cc_node::effect::{Effect, Input, View};
 use cc_node::image::Image;
+use cc_node::quarantine::{Fingerprint, MOST};
 use cc_node::record::{Accepted, CallKey, Caller, Hunt, Opened, RecordNo, Redirected, Target, What};
 use cc_node::shadow::words::{Body, Post, Word, encode};
 use cc_node::station::NodeSetup;
@@ -139,7 +140,7 @@ fn word(choices: &mut Choices<'_>) -> Word {
     let hash = CallHash(choices.pick(&[0, 1 << 48, 2 << 48, u64::MAX]));
     let no = RecordNo(choices.below(6) as u64);
     let question = choices.below(4) as u32;
-    match choices.below(12) {
+    match choices.below(13) {
         0..=4 => {
             let body = match choices.below(6) {
                 0..=2 => {
@@ -158,6 +159,10 @@ fn word(choices: &mut Choices<'_>) -> Word {
         8 => Word::Which { question, dead: NodeId(choices.below(5) as u16), boot: BootId(choices.below(3) as u64) },
         9 => Word::These { question, part: choices.word(), parts: choices.word(), calls: vec![(hash, no)] },
         10 => Word::Fetch { question, hashes: vec![hash] },
+        11 => {
+            let message = |_| (Fingerprint(choices.below(9) as u64), choices.long() as u32);
+            Word::Quarantine { messages: (0..3).map(message).collect() }
+        }
         _ => {
             let image = choices.pick(&[true, false]).then(|| image(choices));
             Word::Fetched { question, hash, no, clock: Time(choices.long()), image }
@@ -203,6 +208,7 @@ fn play(octets: &[u8]) {
         assert!(!out.iter().any(|effect| matches!(effect, Effect::Journal(_) | Effect::Inherited { .. })));
         out.clear();
         assert!(core.parcels().len() < 2_000);
+        assert!(core.panics().quarantined <= MOST);
         assert!(core.shadows.shelf.status().images <= 4, "of four calls");
     }
 }

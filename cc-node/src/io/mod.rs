@@ -2,7 +2,8 @@
 //!
 //! `worker` (with `egress` on its way out) drives the engine; `heartbeat` the sign of life and
 //! the placement; `location` the stream to the location server; `dns` the name servers; `cdr` the call detail records;
-//! `admin` and `metrics` what people and Prometheus see; `desired` what the operator wants, on disk. `shared` is all that
+//! `admin` and `metrics` what people and Prometheus see; `in_hand` what a
+//! process died over; `desired` what the operator wants, on disk. `shared` is all that
 //! they have in common.
 
 mod admin;
@@ -11,6 +12,7 @@ mod desired;
 mod dns;
 mod egress;
 mod heartbeat;
+mod in_hand;
 mod location;
 mod metrics;
 mod shadows;
@@ -19,11 +21,13 @@ mod worker;
 
 use crate::core::Core;
 use crate::location::{Client, ClientSetup, Writer};
+use crate::quarantine::Fingerprint;
 use crate::resolve::OPEN_QUESTIONS;
 use crate::station::NodeSetup;
 use common::config::CcNode;
 use common::ids::{NodeId, Plane};
 use common::io::clock::Clock;
+use common::io::in_hand::InHand;
 use common::io::keys_file::KeysFile;
 use common::io::poll::{self, Waker};
 pub use common::io::start::{Options, StartError};
@@ -59,6 +63,7 @@ pub fn run(options: Options) -> Result<(), StartError> {
     let runtime = control_runtime()?;
     let listener = runtime.block_on(admin_port::bind("admin port", shared.config.admin))?;
     let directory = options.data.join(format!("cc-node-{id}"));
+    let (in_hand, mut suspects) = in_hand::open(&shared, clock.now())?;
     let (cdrs, cdr_writer) = cdr::start(&directory, clock).map_err(|e| cannot_create(&directory, e))?;
     let keys_file = KeysFile::open(&directory, &shared.keys);
     let desired = Desired::of(id, &directory);
@@ -71,7 +76,10 @@ pub fn run(options: Options) -> Result<(), StartError> {
     let mut dns_answers_to = Vec::new();
     let mut workers = Vec::new();
     for index in 0..shared.config.workers {
-        let ways = Ways { asks: asks.clone(), questions: questions.clone(), cdrs: cdrs.clone() };
+        let (asks, questions, cdrs) = (asks.clone(), questions.clone(), cdrs.clone());
+        // The first tells the other nodes.
+        let suspects = std::mem::take(&mut suspects);
+        let ways = Ways { asks, questions, cdrs, in_hand: in_hand.clone(), suspects };
         let (worker, answer_to, dns_answer_to) = open_worker(index, &shared, clock, ways)?;
         workers.push(worker);
         answers_to.push(answer_to);
@@ -115,6 +123,8 @@ struct Ways {
     asks: mpsc::Sender<location::Ask>,
     questions: mpsc::Sender<dns::Asked>,
     cdrs: cdr::CdrSink,
+    in_hand: Arc<InHand>,
+    suspects: Vec<Fingerprint>,
 }
 
 fn open_worker(
@@ -132,7 +142,7 @@ fn open_worker(
     let sockets = open_sockets(index, &shared.config)?;
     let egress = egress::Egress::new(shared.clone())?;
     let shared = shared.clone();
-    let Ways { asks, questions, cdrs } = ways;
+    let Ways { asks, questions, cdrs, in_hand, suspects } = ways;
     let parts = Parts {
         index,
         shared,
@@ -147,6 +157,8 @@ fn open_worker(
         dns_answers,
         wakeable,
         cdrs,
+        in_hand,
+        suspects,
     };
     let dns_answer_to = dns::AnswerTo { queue: dns_queue, waker: waker.clone() };
     Ok((parts, AnswerTo { queue, waker }, dns_answer_to))

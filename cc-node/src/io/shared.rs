@@ -1,8 +1,10 @@
 //! What the threads of a node share: atomics and pointers that are swapped whole. Nobody waits for anybody.
 
+use crate::core::contain::Contained;
 use crate::heartbeat::LmClock;
 use crate::location::Replica;
 use crate::ownership::inquiries;
+use crate::quarantine::{Fingerprint, MOST};
 use crate::resolve::Counters;
 use crate::shadow::keeper::Takeovers;
 use crate::shadow::{shelf, shipper};
@@ -28,6 +30,8 @@ pub struct Shared {
     /// What the beacons say; workers read it.
     pub placements: ArcSwap<Placements>,
     pub workers: Vec<WorkerShared>,
+    /// Messages that no worker handles again, and until when; each worker adds what it finds, and looks.
+    pub shut_out: ArcSwap<Vec<(Fingerprint, Time)>>,
     /// The operator wants no new calls here.
     pub draining: AtomicBool,
     /// Shares of new calls, in 1/65,535: taken now, the smallest of late, and the largest that the load manager may know.
@@ -83,6 +87,7 @@ pub struct Protection {
     pub takeovers: Takeovers,
     /// Its calls that no live backup holds, that one does, and that two do: looked at now and then.
     pub copies: [u64; 3],
+    pub panics: Contained,
 }
 
 /// A worker's counters, as the metrics show them.
@@ -165,6 +170,7 @@ impl Shared {
             placements: ArcSwap::from_pointee(Placements::none()),
             workers: (0..config.workers).map(|_| WorkerShared::default()).collect(),
             config,
+            shut_out: ArcSwap::default(),
             draining: AtomicBool::new(false),
             admit: AtomicU16::new(u16::MAX),
             least_admitted: AtomicU16::new(u16::MAX),
@@ -193,6 +199,14 @@ impl Shared {
     /// Whoever has seen a lease then sees the placement under which it was given, too.
     pub fn lease(&self) -> Time {
         Time(self.lease.load(Ordering::Acquire))
+    }
+
+    /// To all workers: this message is not to be handled again.
+    pub fn shut_out(&self, now: Time, message: Fingerprint, until: Time) {
+        self.shut_out.rcu(|before| {
+            let rest = before.iter().filter(|(other, until)| *other != message && *until > now);
+            std::iter::once((message, until)).chain(rest.copied()).take(MOST).collect::<Vec<_>>()
+        });
     }
 
     pub fn placement(&self) -> Arc<Placement> {

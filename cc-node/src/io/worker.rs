@@ -1,6 +1,7 @@
 //! A worker thread: one engine, its sockets, its way to the location server. Each round: wait, take what came in, fire
 //! what is due, send what that led to. Workers share nothing but what [`super::shared`] swaps whole.
 
+mod poison;
 mod report;
 
 use super::cdr::CdrSink;
@@ -15,13 +16,14 @@ use crate::doorman::{Doorman, Refused};
 use crate::effect::{AskId, CallKey, Effect, Input, LocationFailure};
 use crate::location::LocalView;
 use crate::ownership::lease::{Gate, Passage};
+use crate::quarantine::Fingerprint;
 use crate::resolve::OPEN_QUESTIONS;
 use bytes::Bytes;
 use common::ids::Plane;
 use common::io::clock::Clock;
+use common::io::in_hand::InHand;
 use common::io::poll::{self, Wakeable};
 use common::io::udp::{BATCH, Received, Receiver};
-use common::sip;
 use common::time::{Duration, Time};
 use std::net::UdpSocket;
 use std::os::fd::AsFd;
@@ -53,6 +55,9 @@ pub struct Parts {
     pub dns_answers: Queue<dns::Answered>,
     pub wakeable: Wakeable,
     pub cdrs: CdrSink,
+    pub in_hand: Arc<InHand>,
+    /// Over which the process before this one died: this worker tells other nodes.
+    pub suspects: Vec<Fingerprint>,
 }
 
 pub struct Worker {
@@ -83,6 +88,8 @@ struct Desk {
     dns_refused: Vec<DnsAsk>,
     dns_asked: usize,
     counters: IoCounters,
+    /// Of [`Shared::shut_out`].
+    heeded: Arc<Vec<(Fingerprint, Time)>>,
     /// When the sockets were seen empty last.
     emptied: Time,
     busy: Duration,
@@ -93,8 +100,9 @@ struct Desk {
 }
 
 impl Worker {
-    pub fn new(parts: Parts) -> Worker {
+    pub fn new(mut parts: Parts) -> Worker {
         let (shared, now) = (parts.shared.clone(), parts.clock.now());
+        parts.suspects.iter().for_each(|message| parts.core.shut_out(now, *message));
         let placements = shared.placements.load_full();
         let view = LocalView::new(shared.replica.clone(), placements);
         let desk = Desk {
@@ -107,6 +115,7 @@ impl Worker {
             dns_refused: Vec::new(),
             dns_asked: 0,
             counters: IoCounters::default(),
+            heeded: Arc::default(),
             emptied: now,
             busy: Duration::ZERO,
             load_since: now,
@@ -130,6 +139,7 @@ impl Worker {
             // The lease first: with a new one comes at least the placement under which it was given.
             let lease = self.desk.parts.shared.lease();
             self.desk.look_at_placement();
+            self.desk.heed();
             self.passage = self.gate.pass(began, lease);
             self.shadows();
             match self.passage {
@@ -240,7 +250,10 @@ impl Desk {
             Err(Refused::Stale) => return self.counters.drop_proxy_stale += 1,
         };
         let message = Bytes::copy_from_slice(&datagram.bytes[offset..]);
+        let Parts { in_hand, index, core, .. } = &self.parts;
+        in_hand.take(usize::from(*index), core.fingerprint(&message).0);
         self.input(Input::Datagram { header, message });
+        self.parts.in_hand.put_down(usize::from(self.parts.index));
     }
 
     fn look_at_placement(&mut self) {
@@ -281,17 +294,12 @@ impl Desk {
         self.carry_out();
     }
 
-    /// One input through the engine. A panic costs the call that was touched, not the worker.
+    /// One input through the engine. A panic costs the message that was handled, not the worker.
     fn input(&mut self, input: Input) {
         let (now, wall) = (self.parts.clock.now(), self.parts.clock.wall());
-        let message = match &input {
-            Input::Datagram { message, .. } => Some(message.clone()),
-            _ => None,
-        };
         let Desk { parts, view, released, .. } = self;
-        let handled = catch_unwind(AssertUnwindSafe(|| parts.core.handle(now, wall, view, input, released)));
-        if handled.is_err() {
-            self.panicked(message.as_deref());
+        if let Err(panicked) = parts.core.contained(now, wall, view, input, released) {
+            self.panicked(now, &panicked);
         }
         self.carry_out();
         while let Some(ask) = self.refused.pop() {
@@ -299,16 +307,6 @@ impl Desk {
         }
         while let Some(ask) = self.dns_refused.pop() {
             self.input(Input::Dns { ask, answer: DnsAnswer::Failed(DnsFailure::Full) });
-        }
-    }
-
-    fn panicked(&mut self, message: Option<&[u8]>) {
-        self.counters.drop_panic += 1;
-        let call_id = message.and_then(sip::call_id);
-        let shown = call_id.map(String::from_utf8_lossy);
-        tracing::error!(call_id = ?shown, "ALARM: handling a message panicked; its call is dropped from this worker");
-        if let Some(call_id) = call_id {
-            self.parts.core.node.forget_call(call_id);
         }
     }
 
@@ -370,6 +368,10 @@ impl Desk {
         while let Some(call) = self.written.pop() {
             self.input(Input::Written { call });
         }
+        self.words();
+    }
+
+    fn words(&mut self) {
         let parcels = self.parts.core.parcels();
         if !parcels.is_empty() {
             self.parts.shadows.send(self.began, &parcels, &mut self.counters);

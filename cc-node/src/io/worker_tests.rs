@@ -6,11 +6,13 @@ use crate::io::cdr;
 use crate::io::egress::Egress;
 use crate::location::Writer;
 use crate::station::NodeSetup;
+use crate::stats::DropReason;
 use common::config::{Auth, Provisioning, Rack};
 use common::ids::{BootId, Epoch, Level, ListenerId, NodeId};
 use common::io::udp;
 use common::keys::{Keys, RackKey};
 use common::location::{Command, LogTime, Outcome};
+use common::sip;
 use common::sip::Fault;
 use common::wire::proxy::{Direction, MAX, ProxyHeader, Sent};
 use std::net::SocketAddr;
@@ -30,6 +32,7 @@ struct Rig {
     answers: SyncSender<Answer>,
     waker: poll::Waker,
     thread: JoinHandle<()>,
+    in_hand: Arc<InHand>,
 }
 
 fn rig(name: &str) -> Rig {
@@ -52,7 +55,7 @@ fn rig(name: &str) -> Rig {
     let (asks_out, asks) = mpsc::channel(8);
     let (answers, answers_in) = sync_channel(8);
     let (waker, wakeable) = poll::waker().unwrap();
-    let clock = Clock::new();
+    let (clock, in_hand) = (Clock::new(), Arc::new(InHand::create(1).unwrap()));
     let directory = std::env::temp_dir().join(format!("siprack-worker-{name}-{}", std::process::id()));
     let parts = Parts {
         index: 0,
@@ -68,11 +71,13 @@ fn rig(name: &str) -> Rig {
         dns_answers: sync_channel(8).1,
         wakeable,
         cdrs: cdr::start(&directory, clock).unwrap().0,
+        in_hand: in_hand.clone(),
+        suspects: vec![],
     };
     let worker = Worker::new(parts);
     let thread = std::thread::Builder::new().spawn(move || worker.run()).unwrap();
     std::fs::remove_dir_all(directory).unwrap();
-    Rig { shared, keys, load_manager, worker_at, asks, answers, waker, thread }
+    Rig { shared, keys, load_manager, worker_at, asks, answers, waker, thread, in_hand }
 }
 
 impl Rig {
@@ -163,6 +168,40 @@ fn a_request_that_cannot_be_read_is_told_so_and_counted() {
     assert_eq!(header.destination.to_string(), PHONE);
     let told = |rig: &Rig| rig.shared.workers[0].report.load().node.unfit[Fault::HeaderLine as usize];
     rig.counters_when(|_| told(&rig) == [0, 1]);
+    rig.end();
+}
+
+#[test]
+fn what_a_worker_has_in_hand_is_seen_from_outside_until_it_is_done() {
+    let rig = rig("in-hand");
+    let text = request("OPTIONS", "h", "");
+    let fingerprint = Fingerprint::of(&rig.keys.quarantine, text.as_bytes()).0;
+    let seen = (0..20_000).any(|_| {
+        rig.arrives(&text, "h");
+        (0..200).any(|_| rig.in_hand.all() == [fingerprint])
+    });
+    assert!(seen, "never caught it with one");
+    std::thread::park_timeout(std::time::Duration::from_millis(300));
+    assert!(rig.in_hand.all().is_empty(), "idle");
+    rig.end();
+}
+
+#[test]
+fn what_another_worker_has_shut_out_is_dropped_here_too() {
+    let rig = rig("shut-out");
+    let (bad, good) = (request("OPTIONS", "bad", ""), request("OPTIONS", "good", ""));
+    let now = Clock::new().now();
+    let until = now + crate::quarantine::STAYS;
+    rig.shared.shut_out(now, Fingerprint::of(&rig.keys.quarantine, bad.as_bytes()), until);
+    // A round later it is known.
+    rig.arrives(&good, "good");
+    assert!(rig.leaves().1.contains("Call-ID: good"));
+    rig.arrives(&bad, "bad");
+    rig.arrives(&request("OPTIONS", "better", ""), "better");
+    assert!(rig.leaves().1.contains("Call-ID: better"));
+    let dropped = |rig: &Rig| rig.shared.workers[0].report.load().node.dropped[DropReason::Quarantined as usize];
+    rig.counters_when(|_| dropped(&rig) == 1);
+    assert_eq!(rig.shared.workers[0].report.load().shadows.panics.quarantined, 1);
     rig.end();
 }
 

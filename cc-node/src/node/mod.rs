@@ -21,6 +21,7 @@ pub use crate::stats::Stats;
 use crate::auth::{Authenticator, Issuer};
 use crate::call::Calls;
 use crate::effect::{Effect, Input};
+use crate::image::Image;
 use crate::ownership::inquiries::{self, Inquiries};
 use crate::problems::{Blind, Blindly, Problem, Problems};
 use crate::proxy::Proxy;
@@ -30,6 +31,7 @@ use crate::station::Station;
 use crate::stats::DropReason;
 use crate::turn::Turn;
 use bytes::Bytes;
+use common::call_hash::CallHash;
 use common::ids::Epoch;
 use common::sip::SipMessage;
 use common::time::{Time, WallMillis};
@@ -128,6 +130,29 @@ impl Node {
         engine.asks.forget_call(call_id);
     }
 
+    /// Likewise, and then it is taken up as its shadow tells it.
+    pub fn reload(
+        &mut self,
+        now: Time,
+        wall: WallMillis,
+        view: &dyn View,
+        call_id: &[u8],
+        (hash, image): (CallHash, Box<Image>),
+        out: &mut Vec<Effect>,
+    ) {
+        // It goes on: it has not failed, and nobody has died.
+        let Stats { calls_failed, inherited, .. } = self.stats;
+        self.forget_call(call_id);
+        self.handle(now, wall, view, Input::Inherit { hash, image }, out);
+        self.stats.calls_failed = calls_failed;
+        self.stats.inherited = inherited;
+    }
+
+    /// A message came to nothing before the engine saw it.
+    pub fn drop(&mut self, reason: DropReason) {
+        self.stats.drop(reason);
+    }
+
     /// What became of questions to other nodes.
     pub fn inquiries(&self) -> inquiries::Counters {
         self.engine.inquiries.counters
@@ -199,4 +224,4 @@ impl Engine {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

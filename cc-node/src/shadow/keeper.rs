@@ -1,10 +1,11 @@
-//! The three sides of shadowing in one worker, as its shell drives them: what the engine does goes through
+//! All sides of shadowing in one worker, as its shell drives them: what the engine does goes through
 //! [`Shadows::take`], what other nodes say comes in by [`Shadows::packet`], and calls of dead holders come out by
 //! [`Shadows::next_heir`], those that ring first.
 
 use super::exchange::{Exchange, Finished};
 use super::shelf::Shelf;
 use super::shipper::Shipper;
+use super::warnings::Warnings;
 use super::words::{self, Mail, Parcel, Post, Word, WordError};
 use crate::effect::Effect;
 use crate::image::Image;
@@ -37,6 +38,7 @@ pub struct Shadows {
     pub shipper: Shipper,
     pub shelf: Shelf,
     exchange: Exchange,
+    pub warnings: Warnings,
     mail: Mail,
     placement: Arc<Placement>,
     /// Dead incarnations whose calls may not be acted for yet, and the placement in which they lived last.
@@ -55,7 +57,8 @@ impl Shadows {
             us,
             shipper: Shipper::new(us, workers.clone()),
             shelf: Shelf::new(us),
-            exchange: Exchange::new(us, workers),
+            exchange: Exchange::new(us, workers.clone()),
+            warnings: Warnings::new(us, workers),
             mail: Mail::default(),
             placement: Arc::new(Placement::empty()),
             open: Vec::new(),
@@ -82,6 +85,8 @@ impl Shadows {
                 Word::Which { .. } | Word::These { .. } | Word::Fetch { .. } | Word::Fetched { .. } => {
                     self.exchange.hear(now, from, word, &mut self.shelf, &mut self.mail);
                 }
+                // Whether it lives by our placement or does not yet: it may have died over it.
+                Word::Quarantine { messages } => self.warnings.hear(now, &messages),
             }
         }
         self.finish(false);
@@ -112,6 +117,7 @@ impl Shadows {
             }
         }
         self.shipper.placed(now, placement, released);
+        self.warnings.placed(now, placement);
         self.finish(true);
         if !self.open.is_empty() || !self.heirs.is_empty() {
             self.since.get_or_insert(now);
@@ -122,12 +128,14 @@ impl Shadows {
         self.shipper.tick(now, released);
         self.shelf.tick(now);
         self.exchange.tick(now, &mut self.mail);
+        self.warnings.tick(now);
         self.finish(false);
     }
 
     pub fn next_due(&self) -> Option<Time> {
         let heirs = (!self.heirs.is_empty()).then_some(Time(0));
-        [self.shipper.next_due(), self.shelf.next_due(), self.exchange.next_due(), heirs].into_iter().flatten().min()
+        let (warnings, exchange) = (self.warnings.next_due(), self.exchange.next_due());
+        [self.shipper.next_due(), self.shelf.next_due(), exchange, warnings, heirs].into_iter().flatten().min()
     }
 
     /// Calls whose holder is dead and that nobody else may hold any newer: this node acts for them now.
@@ -188,7 +196,9 @@ impl Shadows {
     /// All that is to be sent to other nodes.
     pub fn parcels(&mut self) -> Vec<Parcel> {
         self.shelf.flush(&mut self.mail);
-        let mut parcels = self.shipper.mail();
+        // They are not to come behind anything that makes a peer repeat itself.
+        let mut parcels = self.warnings.mail();
+        parcels.append(&mut self.shipper.mail());
         parcels.append(&mut self.mail.take());
         parcels
     }

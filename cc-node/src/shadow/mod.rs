@@ -6,7 +6,8 @@
 //! - [`shipper`]: the holder's side: its own calls (`own`), letters to each backup (`link`), messages that wait (`held`).
 //! - [`shelf`]: the backup's side: the images of other nodes' calls.
 //! - [`succession`]: who acts for a dead holder; [`exchange`]: what that one asks the others before.
-//! - [`keeper`]: the three together, as a worker has them.
+//! - [`warnings`]: messages that nobody is to handle again.
+//! - [`keeper`]: all of them together, as a worker has them.
 
 pub mod courier;
 pub mod exchange;
@@ -17,4 +18,5 @@ mod own;
 pub mod shelf;
 pub mod shipper;
 pub mod succession;
+pub mod warnings;
 pub mod words;

@@ -47,6 +47,10 @@ impl OwnCalls {
         self.calls.get(&hash).is_none_or(|own| own.backups.contains(&node))
     }
 
+    pub fn remove(&mut self, hash: CallHash) -> Option<Own> {
+        self.calls.remove(&hash)
+    }
+
     pub fn forget(&mut self) {
         self.calls.clear();
     }

@@ -185,6 +185,21 @@ impl Shipper {
         }
     }
 
+    /// A call of this worker's as its records tell it.
+    pub fn image(&self, hash: CallHash) -> Option<Image> {
+        self.own.get(hash).map(|own| own.image.clone())
+    }
+
+    /// The engine has lost this call: its backups hear that nothing is left of it.
+    pub fn abandon(&mut self, now: Time, hash: CallHash) {
+        let Some(own) = self.own.remove(hash) else { return };
+        for post in own.backups {
+            let link = self.links.at(now, self.change, post);
+            link.falls_behind(hash, true);
+            link.pump(now, &self.own, &mut self.bag);
+        }
+    }
+
     /// Its own calls are others' now: whatever was to be told or waited for it is nothing any more. Numbers of letters go on.
     pub fn forget(&mut self) {
         self.own.forget();

@@ -6,6 +6,7 @@
 
 use crate::effect::Over;
 use crate::image::Image;
+use crate::quarantine::Fingerprint;
 use crate::record::{CallKey, RecordNo, What};
 use bytes::Bytes;
 use common::call_hash::CallHash;
@@ -41,6 +42,8 @@ pub enum Word {
     Fetch { question: u32, hashes: Vec<CallHash> },
     /// The answer, a call each. `image` none: nothing is left of it here.
     Fetched { question: u32, hash: CallHash, no: RecordNo, clock: Time, image: Option<Box<Image>> },
+    /// To everybody: these messages must not be handled, each for so many milliseconds more.
+    Quarantine { messages: Vec<(Fingerprint, u32)> },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -22,6 +22,7 @@ fn words() -> Vec<Word> {
         Word::Which { question: 4, dead: NodeId(3), boot: BootId(9) },
         Word::These { question: 4, part: 0, parts: 2, calls: vec![(hash, RecordNo(1))] },
         Word::Fetched { question: 4, hash, no: RecordNo(0), clock: Time(1), image: None },
+        Word::Quarantine { messages: vec![(Fingerprint(u64::MAX), 64_000), (Fingerprint(1), 1)] },
     ]
 }
 

@@ -1,5 +1,6 @@
 //! Sockets that an agent opens and passes to its child, keeping copies: datagrams wait in the kernel while the child is
-//! restarted. They pass by number; `SIPRACK_FDS` names them: `vip0.0=3,egress.0=4,control=5,beacons=6`.
+//! restarted. They pass by number; `SIPRACK_FDS` names them: `vip0.0=3,egress.0=4,control=5,beacons=6`. And the memory in which a
+//! node's workers say what they have in hand: `in_hand=3`.
 #![allow(unsafe_code)] // a descriptor's number becomes its owner here, once
 #![allow(clippy::disallowed_methods)] // the environment is how the numbers arrive
 
@@ -16,6 +17,8 @@ pub const VARIABLE: &str = "SIPRACK_FDS";
 pub const FIRST: RawFd = 3;
 /// The name of the socket on which an lm-server tells its agent, by an octet, that a beacon has left.
 pub const BEACONS: &str = "beacons";
+/// The name of a cc-node's [`super::in_hand::InHand`].
+pub const IN_HAND: &str = "in_hand";
 
 /// A worker's socket of a listener.
 pub fn vip(listener: ListenerId, worker: u16) -> String {
@@ -79,6 +82,11 @@ impl Passed {
         self.0.remove(name).map(UnixDatagram::from)
     }
 
+    /// The shared memory of this name, if it was passed.
+    pub fn memory(&mut self, name: &str) -> Option<OwnedFd> {
+        self.0.remove(name)
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -99,12 +107,17 @@ fn numbers(text: &str) -> io::Result<BTreeMap<String, RawFd>> {
     Ok(found)
 }
 
-/// Whether the number is an open socket; closes it on exec. A variable that was inherited by mistake names something else.
+/// Whether the number is an open socket (or memory, if that is its name); closes it on exec. A variable that was inherited by
+/// mistake names something else.
 fn check(name: &str, number: RawFd) -> io::Result<()> {
-    let wrong = |e: rustix::io::Errno| io::Error::other(format!("{VARIABLE}: {name}={number} is no open socket ({e})"));
+    let kind = if name == IN_HAND { "shared memory" } else { "open socket" };
+    let wrong = |e: rustix::io::Errno| io::Error::other(format!("{VARIABLE}: {name}={number} is no {kind} ({e})"));
     // SAFETY: only asked about; what is no open descriptor answers EBADF, and nothing here closes it.
     let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
-    rustix::net::sockopt::socket_type(borrowed).map_err(wrong)?;
+    match name {
+        IN_HAND => rustix::fs::fcntl_get_seals(borrowed).map(drop).map_err(wrong)?,
+        _ => rustix::net::sockopt::socket_type(borrowed).map(drop).map_err(wrong)?,
+    }
     rustix::io::fcntl_setfd(borrowed, rustix::io::FdFlags::CLOEXEC).map_err(wrong)
 }
 
@@ -142,6 +155,15 @@ mod tests {
         let error = check("control", file.as_raw_fd()).expect_err("a file is no socket").to_string();
         assert!(error.contains("is no open socket"), "{error}");
         assert!(check("control", 1_000_000).is_err(), "nothing has this number");
+    }
+
+    #[test]
+    fn what_is_in_hand_is_memory() {
+        let in_hand = crate::io::in_hand::InHand::create(2).expect("memory");
+        check(IN_HAND, in_hand.memory().as_raw_fd()).expect("memory");
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        let error = check(IN_HAND, socket.as_raw_fd()).expect_err("a socket is no memory").to_string();
+        assert!(error.contains("is no shared memory"), "{error}");
     }
 
     #[test]

@@ -122,6 +122,8 @@ pub struct Keys {
     pub plane: KeyRing<[u8; 32]>,
     /// SipHash key of the record sums.
     pub record_sum: [u8; 16],
+    /// SipHash key of the fingerprints of messages that must not be handled again; never rotates in service.
+    pub quarantine: [u8; 16],
 }
 
 impl Keys {
@@ -135,6 +137,7 @@ impl Keys {
             nonce: KeyRing::new(|id| derive(rack, "nonce", id)),
             plane: KeyRing::new(|id| derive(rack, "plane", id)),
             record_sum: short(rack, "record-sum", 0),
+            quarantine: short(rack, "quarantine", 0),
         }
     }
 

@@ -3,7 +3,8 @@
 //!
 //! 1. `failure`: how a command ends badly. `args`: the command line.
 //! 2. `ladder`, `phone`: the built-in phones and the picture of what they say. `load`: thousands of phones for load tests.
-//! 3. `services`: what a rack consists of. `backoff`, `supervisor`: which child runs when. `pulse`: which one hangs.
+//! 3. `services`: what a rack consists of. `backoff`, `supervisor`: which child runs when. `pulse`: which one hangs. `poison`:
+//!    which one died of itself.
 //!    `columns`: tables for people. `overview`: the rack as its load manager judges it. `readiness`: is it ready.
 //! 4. `draining`, `explanation`, `identity`, `import_rows`, `rotation`, `try_plan`: small decisions of single commands.
 //! 5. `io`: processes, files, sockets, HTTP. The only place that touches the machine.
@@ -21,6 +22,7 @@ pub mod load;
 pub mod services;
 
 pub mod backoff;
+pub mod poison;
 pub mod pulse;
 pub mod supervisor;
 

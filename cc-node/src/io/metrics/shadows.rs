@@ -39,6 +39,18 @@ impl Of<'_> {
                 labelled(["whole"], sum(s, |r| r.shadows.shipper.wholes)),
             ]
         })?;
+        let help = "Messages that are not handled again, because handling one panicked or a process died";
+        self.gauge("siprack_quarantined_messages", help, &[], |s| {
+            // Every worker knows all of them.
+            one(reports(s).iter().map(|r| r.shadows.panics.quarantined as u64).max().unwrap_or(0))
+        })?;
+        let help = "Calls of which handling a message panicked, by what became of them";
+        self.counter("siprack_panicked_calls_total", help, &["result"], |s| {
+            vec![
+                labelled(["reloaded"], sum(s, |r| r.shadows.panics.reloaded)),
+                labelled(["lost"], sum(s, |r| r.shadows.panics.lost)),
+            ]
+        })?;
         let help = "Exchanges with other backups before acting for a dead node, by how they ended";
         self.counter("siprack_shadow_exchanges_total", help, &["result"], |s| {
             vec![

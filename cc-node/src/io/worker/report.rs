@@ -40,6 +40,7 @@ impl Desk {
                 shelf: shadows.shelf.status(),
                 takeovers: shadows.takeovers(),
                 copies,
+                panics: self.parts.core.panics(),
             };
             let report = WorkerReport {
                 shadows,
@@ -51,6 +52,7 @@ impl Desk {
             mine.report.store(Arc::new(report));
             mine.strays.store(self.parts.core.node.strays() as u32, Ordering::Relaxed);
             self.parts.core.node.take_problems().iter().for_each(tell);
+            self.parts.core.take_met().iter().for_each(super::poison::tell);
             self.parts.core.node.take_blind().iter().for_each(tell_blind);
         }
     }

@@ -44,7 +44,7 @@ pub const BOB_TOO: &str = "10.0.0.3:5060";
 pub const CARRIER: &str = "10.9.0.1:5060";
 pub const CARRIER_TOO: &str = "10.9.0.2:5060";
 
-const RACK: &str = "name: test
+pub const RACK: &str = "name: test
 listeners: [ { address: 192.0.2.1, port: 5060, transport: udp } ]
 domains:
   - { name: rack.test, auth: none, provisioning: open }
@@ -327,7 +327,7 @@ impl Bench {
     }
 }
 
-fn header(source: SocketAddr) -> ProxyHeader {
+pub fn header(source: SocketAddr) -> ProxyHeader {
     ProxyHeader::ingress(source, VIP.parse().unwrap(), ListenerId(0), BootId(1), Epoch(1), Sent::default())
 }
 

@@ -103,15 +103,20 @@ impl Running {
         self.child.id()
     }
 
-    /// How it ended, if it has.
-    pub fn ended(&mut self) -> Option<String> {
+    /// How it ended, if it has, and by which signal, if by one.
+    pub fn ended(&mut self) -> Option<(String, Option<i32>)> {
         match self.child.try_wait() {
             Ok(None) => None,
-            Ok(Some(status)) => Some(match self.given_up_after {
-                Some(silence) => format!("{}: it had sent no beacon for {} ms", describe(status), silence.as_millis()),
-                None => describe(status),
-            }),
-            Err(e) => Some(format!("lost: {e}")),
+            Ok(Some(status)) => {
+                let how = match self.given_up_after {
+                    Some(silence) => {
+                        format!("{}: it had sent no beacon for {} ms", describe(status), silence.as_millis())
+                    }
+                    None => describe(status),
+                };
+                Some((how, status.signal()))
+            }
+            Err(e) => Some((format!("lost: {e}"), None)),
         }
     }
 

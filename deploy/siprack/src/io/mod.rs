@@ -1,6 +1,6 @@
 //! Everything of `siprack` that touches the machine. `run` is what `main` calls.
 //!
-//! `up` is the agent; it uses `rack_file`, `state_directory`, `open_sockets`, `children` (with `beacons`), `watch`,
+//! `up` is the agent; it uses `rack_file`, `state_directory`, `open_sockets`, `in_hand`, `children` (with `beacons`), `watch`,
 //! `status_port`, `signals`, `farewell`, `systemd` and `terminal`. `serve` is what the agent's children run. `client`
 //! reaches a running rack, for `operator`, `drain`, `keys`, `import` and `try_call`. `load` is the load generator's sockets,
 //! which `benches/` uses too.
@@ -12,6 +12,7 @@ mod client;
 mod drain;
 mod farewell;
 mod import;
+mod in_hand;
 mod keys;
 pub mod load;
 mod open_sockets;

@@ -3,6 +3,7 @@
 //! to end.
 
 use super::children::{Launch, Running};
+use super::in_hand::Hands;
 use super::open_sockets::{self, Passed};
 use super::signals::{Event, Signals};
 use super::state_directory::StateDirectory;
@@ -60,6 +61,7 @@ struct Agent {
     services: Vec<Service>,
     directory: StateDirectory,
     passed: Vec<Passed>,
+    hands: Hands,
     program: PathBuf,
     rack_file: PathBuf,
     data: PathBuf,
@@ -117,6 +119,7 @@ impl Agent {
         Ok(Agent {
             keys,
             supervisor: Supervisor::new(services.len(), Time(0)),
+            hands: Hands::open(&rack, &services)?,
             children: services.iter().map(|_| None).collect(),
             board: Arc::new(Mutex::new(board)),
             announced: Announced::Nothing,
@@ -224,7 +227,8 @@ impl Agent {
         let boot = self.directory.draw_boot_id()?;
         let service = &self.services[i];
         let of_it = self.passed.iter().filter(|p| p.service == service.name);
-        let sockets: Vec<_> = of_it.map(|p| (p.name.as_str(), &p.socket)).collect();
+        let of_it = of_it.map(|p| (p.name.as_str(), &p.socket));
+        let sockets: Vec<_> = of_it.chain(self.hands.of(i)).collect();
         let beacon_period = Duration::from_millis(u64::from(self.rack.heartbeat.period_ms));
         let launch = Launch { program: &self.program, rack_file: &self.rack_file, data: &self.data, beacon_period };
         let started = launch.start(service, boot, &sockets, &self.directory.log_of(&service.name));
@@ -255,12 +259,16 @@ impl Agent {
     fn look_after_children(&mut self, effects: &mut Vec<Effect>) {
         for i in 0..self.children.len() {
             let Some(child) = &mut self.children[i] else { continue };
-            let Some(how) = child.ended() else { continue };
+            let Some((how, signal)) = child.ended() else { continue };
             let (pid, words) = (child.pid(), child.last_words());
             self.children[i] = None;
             let boot = self.mark_ended(i, &how);
+            let suspects = self.hands.ended(i, signal);
             if !self.supervisor.is_stopping() {
                 self.mourn(i, boot, &format!("{} (process {pid}) {how}", self.services[i].name), &words);
+                if suspects > 0 {
+                    say(&format!("ALARM: it died over a message; {suspects} are not handled again"));
+                }
             }
             self.supervisor.handle(self.now(), Input::Ended(i), effects);
         }

@@ -267,7 +267,7 @@ impl Agent {
             if !self.supervisor.is_stopping() {
                 self.mourn(i, boot, &format!("{} (process {pid}) {how}", self.services[i].name), &words);
                 if suspects > 0 {
-                    say(&format!("ALARM: it died over a message; {suspects} are not handled again"));
+                    say(&format!("ALARM: it had {suspects} of its messages in hand; they are not handled again"));
                 }
             }
             self.supervisor.handle(self.now(), Input::Ended(i), effects);

@@ -2,10 +2,10 @@
 //! only: a module may use what stands above it here.
 //!
 //! 1. `failure`: how a command ends badly. `args`: the command line.
-//! 2. `ladder`, `phone`: the built-in phones and the picture of what they say. `load`: thousands of phones for load tests.
-//! 3. `services`: what a rack consists of. `backoff`, `supervisor`: which child runs when. `pulse`: which one hangs. `poison`:
-//!    which one died of itself.
-//!    `columns`: tables for people. `overview`: the rack as its load manager judges it. `readiness`: is it ready.
+//! 2. `columns`: tables for people. `ladder`, `phone`: the built-in phones and the picture of what they say. `load`: thousands
+//!    of phones for load tests. `drill`: calls that a node's death must not end.
+//! 3. `services`: what a rack consists of. `backoff`, `supervisor`: which child runs when. `poison`: which one died of itself.
+//!    `pulse`: which one hangs. `overview`: the rack as its load manager judges it. `readiness`: is it ready.
 //! 4. `draining`, `explanation`, `identity`, `import_rows`, `rotation`, `try_plan`: small decisions of single commands.
 //! 5. `io`: processes, files, sockets, HTTP. The only place that touches the machine.
 
@@ -13,11 +13,15 @@ pub mod failure;
 
 pub mod args;
 
+pub mod columns;
+
 pub mod ladder;
 
 pub mod phone;
 
 pub mod load;
+
+pub mod drill;
 
 pub mod services;
 
@@ -26,7 +30,6 @@ pub mod poison;
 pub mod pulse;
 pub mod supervisor;
 
-pub mod columns;
 pub mod overview;
 pub mod readiness;
 

@@ -89,7 +89,7 @@ impl Client {
         self.answered(self.http.post(self.of_load_manager(path)?).send_empty())
     }
 
-    fn of_load_manager(&self, path: &str) -> Result<String, Failure> {
+    pub fn of_load_manager(&self, path: &str) -> Result<String, Failure> {
         let rack = self.rack()?;
         let lm = rack.load_managers.first().ok_or_else(|| self.nobody("its rack file has no load manager"))?;
         Ok(format!("http://{}{path}", reachable(lm.admin)))

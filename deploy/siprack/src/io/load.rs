@@ -112,7 +112,7 @@ impl Field {
     }
 }
 
-fn address_towards(target: SocketAddr) -> std::io::Result<IpAddr> {
+pub(super) fn address_towards(target: SocketAddr) -> std::io::Result<IpAddr> {
     let any: SocketAddr = if target.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0u16; 8], 0).into() };
     let probe = UdpSocket::bind(any)?;
     probe.connect(target)?;
@@ -174,7 +174,7 @@ fn plan(args: &Load, field: &Field) -> Plan {
 }
 
 /// Another one for every run of every process.
-fn run_number() -> u64 {
+pub(super) fn run_number() -> u64 {
     let clock = Clock::new();
     clock.wall().0 << 16 | u64::from(std::process::id() & 0xFFFF)
 }

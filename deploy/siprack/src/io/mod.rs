@@ -2,7 +2,7 @@
 //!
 //! `up` is the agent; it uses `rack_file`, `state_directory`, `open_sockets`, `in_hand`, `children` (with `beacons`), `watch`,
 //! `status_port`, `signals`, `farewell`, `systemd` and `terminal`. `serve` is what the agent's children run. `client`
-//! reaches a running rack, for `operator`, `drain`, `keys`, `import` and `try_call`. `load` is the load generator's sockets,
+//! reaches a running rack, for `operator`, `drain`, `drill`, `keys`, `import` and `try_call`. `load` is the load generator's sockets,
 //! which `benches/` uses too.
 #![allow(clippy::disallowed_methods, reason = "this is the shell: clocks, threads and the environment are read here")]
 
@@ -10,6 +10,7 @@ mod beacons;
 mod children;
 mod client;
 mod drain;
+mod drill;
 mod farewell;
 mod import;
 mod in_hand;
@@ -28,7 +29,7 @@ pub mod try_call;
 mod up;
 mod watch;
 
-use crate::args::{Arguments, Command};
+use crate::args::{Arguments, Command, Drill};
 use common::config::Rack;
 use std::io::Write;
 use std::process::ExitCode;
@@ -47,6 +48,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Subscriber(command) => operator::subscriber(command),
         Command::Registrations(args) => operator::registrations(&args),
         Command::Import(args) => import::run(&args),
+        Command::Drill(Drill::Kill(args)) => drill::kill(&args),
         Command::Load(args) => load::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Schema => terminal::print(&schema()),

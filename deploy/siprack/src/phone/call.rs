@@ -70,12 +70,11 @@ impl Call {
 }
 
 impl Phone {
-    pub(super) fn call(&mut self, now: Time, to: &str, out: &mut Vec<Effect>) -> String {
+    pub(super) fn call(&mut self, now: Time, to: &str, call_id: String, out: &mut Vec<Effect>) -> String {
         let uri = match to.contains(':') {
             true => to.to_string(),
             false => format!("sip:{to}@{}", self.settings.domain),
         };
-        let call_id = format!("{}@{}", self.draw(), self.settings.local.ip());
         let tag = self.draw();
         let call = Call {
             state: State::Inviting,

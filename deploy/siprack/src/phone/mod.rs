@@ -61,6 +61,10 @@ pub enum Order {
     Register { expires_s: u32 },
     /// Call a user of the own domain, or a whole SIP URI.
     Call { to: String },
+    /// The same, under a Call-ID that no other call of this phone has.
+    CallAs { to: String, call_id: String },
+    /// Pick up what rings here.
+    Answer { call_id: String },
     /// CANCEL a call that was not answered yet.
     Cancel { call_id: String },
     /// BYE.
@@ -194,7 +198,12 @@ impl Phone {
                 self.register(now, expires_s, out);
                 None
             }
-            Order::Call { to } => Some(self.call(now, &to, out)),
+            Order::Call { to } => {
+                let call_id = format!("{}@{}", self.draw(), self.settings.local.ip());
+                Some(self.call(now, &to, call_id, out))
+            }
+            Order::CallAs { to, call_id } => Some(self.call(now, &to, call_id, out)),
+            Order::Answer { call_id } => self.answer(now, &call_id, out),
             Order::Cancel { call_id } => self.cancel(now, &call_id, out),
             Order::Hangup { call_id } => self.hangup(now, &call_id, out),
             Order::Reinvite { call_id } => self.reinvite(now, &call_id, out),

@@ -114,6 +114,12 @@ impl Phone {
         }
     }
 
+    pub(super) fn answer(&mut self, now: Time, call_id: &str, out: &mut Vec<Effect>) -> Option<String> {
+        self.calls.get(call_id).filter(|c| c.state == State::Ringing && c.incoming.is_some())?;
+        self.pick_up(now, call_id, out);
+        Some(call_id.to_string())
+    }
+
     /// Sends the 200 and repeats it until the ACK.
     pub(super) fn pick_up(&mut self, now: Time, call_id: &str, out: &mut Vec<Effect>) {
         let contact = format!("<{}>", contact(&self.settings));

@@ -98,7 +98,7 @@ impl AdminSource for Source {
         }
     }
 
-    /// `state`, `level`, `checksum` (the record sum, 32 hex digits) and the workers' calls are read by `siprack status`;
+    /// `state`, `level`, `checksum` (the record sum, 32 hex digits), the workers' calls and `shadows` are read by `siprack status`;
     /// `draining` and `gets_new_calls` by `siprack drain --wait`, `keys` by the agent.
     fn status(&self) -> Value {
         let shared = &self.shared;
@@ -128,6 +128,7 @@ impl AdminSource for Source {
             "former_placements": placements.former.len(),
             "strays": shared.strays(),
             "inquiries": inquiries(&reports),
+            "shadows": shadows(&reports),
             "forgotten": reports.iter().map(|r| r.node.forgotten).sum::<u64>(),
             "history": format!("{:016x}", replica.history.0),
             "level": replica.level,
@@ -145,6 +146,21 @@ impl AdminSource for Source {
     fn registry(&self) -> &Registry {
         &self.registry
     }
+}
+
+/// How well this node's calls are protected: `copies` are its calls by how many live backups hold all that there is of them
+/// (none, one, two), counted each few seconds; the rest is as it is now.
+fn shadows(reports: &[Arc<WorkerReport>]) -> Value {
+    let sum = |of: fn(&WorkerReport) -> u64| reports.iter().map(|report| of(report)).sum::<u64>();
+    json!({
+        "copies": [
+            sum(|r| r.shadows.copies[0]),
+            sum(|r| r.shadows.copies[1]),
+            sum(|r| r.shadows.copies[2]),
+        ],
+        "waiting": sum(|r| r.shadows.shipper.held as u64),
+        "slow_backups": sum(|r| r.shadows.shipper.slow as u64),
+    })
 }
 
 /// What became of the questions of all workers.
@@ -256,6 +272,17 @@ mod tests {
         assert!(!source.is_draining());
         let error = source.set_draining(true).unwrap_err().to_string();
         assert!(error.contains(&directory.join("draining").display().to_string()), "{error}");
+    }
+
+    #[test]
+    fn the_protection_of_all_workers_calls_is_added_up() {
+        let report = |copies, held| {
+            let mut report = WorkerReport::default();
+            (report.shadows.copies, report.shadows.shipper.held) = (copies, held);
+            Arc::new(report)
+        };
+        let sum = shadows(&[report([1, 0, 3], 2), report([0, 2, 4], 5)]);
+        assert_eq!(sum, json!({ "copies": [1, 2, 7], "waiting": 7, "slow_backups": 0 }));
     }
 
     #[test]

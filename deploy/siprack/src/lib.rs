@@ -5,7 +5,8 @@
 //! 2. `columns`: tables for people. `ladder`, `phone`: the built-in phones and the picture of what they say. `load`: thousands
 //!    of phones for load tests. `drill`: calls that a node's death must not end.
 //! 3. `services`: what a rack consists of. `backoff`, `supervisor`: which child runs when. `poison`: which one died of itself.
-//!    `pulse`: which one hangs. `overview`: the rack as its load manager judges it. `readiness`: is it ready.
+//!    `pulse`: which one hangs. `overview`: the rack as its load manager judges it. `protection`: what a node's death would
+//!    cost. `readiness`: is it ready.
 //! 4. `draining`, `explanation`, `identity`, `import_rows`, `rotation`, `try_plan`: small decisions of single commands.
 //! 5. `io`: processes, files, sockets, HTTP. The only place that touches the machine.
 
@@ -31,6 +32,7 @@ pub mod pulse;
 pub mod supervisor;
 
 pub mod overview;
+pub mod protection;
 pub mod readiness;
 
 pub mod draining;

@@ -3,6 +3,7 @@
 
 use crate::columns::columns;
 use crate::overview::{self, Overview};
+use crate::protection::{OfNode, Protection};
 use crate::services::{Kind, Service};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -19,8 +20,11 @@ pub struct Seen {
     pub nodes: Vec<(u64, String)>,
     /// Load manager only.
     pub overview: Option<Overview>,
-    /// Node only: calls that it holds.
+    /// Load manager only: what is left if one node dies.
+    pub headroom: Option<f64>,
+    /// Node only: calls that it holds, and how they are protected.
     pub calls: Option<u64>,
+    pub protection: Option<OfNode>,
 }
 
 impl Seen {
@@ -43,7 +47,9 @@ impl Seen {
             history: text("history"),
             nodes: nodes.map(|list| list.iter().filter_map(node).collect()).unwrap_or_default(),
             overview: Overview::from_json(status),
+            headroom: status.get("n_minus_1_headroom").and_then(Value::as_f64),
             calls: overview::calls(status),
+            protection: OfNode::from_json(status),
         }
     }
 }
@@ -82,6 +88,9 @@ pub struct Report {
     /// None while no load manager of this machine answers.
     #[serde(default)]
     pub rack: Option<Overview>,
+    /// None while no node of this machine answers.
+    #[serde(default)]
+    pub protection: Option<Protection>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,7 +112,16 @@ impl Board {
     pub fn report(&self) -> Report {
         let missing = self.missing();
         let services = self.services.iter().map(row).collect();
-        Report { ready: missing.is_empty(), services, missing, rack: self.rack() }
+        Report { ready: missing.is_empty(), services, missing, rack: self.rack(), protection: self.protection() }
+    }
+
+    /// What the nodes of this machine say of their calls.
+    fn protection(&self) -> Option<Protection> {
+        let seen =
+            |kind: Kind| self.services.iter().filter(move |w| w.service.kind == kind).filter_map(|w| w.seen.as_ref());
+        let heard: Vec<OfNode> = seen(Kind::CcNode).filter_map(|seen| seen.protection).collect();
+        let headroom = seen(Kind::LmServer).find_map(|seen| seen.headroom);
+        (!heard.is_empty()).then(|| Protection::of(&heard, self.nodes.len() as u64, headroom))
     }
 
     /// What the load manager says, with what the nodes of this machine say of their calls.
@@ -233,6 +251,9 @@ impl Report {
         if let Some(rack) = &self.rack {
             text.push_str(&format!("\n{}", rack.table()));
         }
+        if let Some(protection) = &self.protection {
+            text.push_str(&format!("\n{}", protection.lines()));
+        }
         text.push_str(if self.ready { "\nready\n" } else { "\nnot ready:\n" });
         for line in &self.missing {
             text.push_str(&format!("  {line}\n"));
@@ -256,11 +277,15 @@ mod tests {
             let status = match service.kind {
                 Kind::LmServer => {
                     let nodes = json!([{"id": 1, "state": "started"}, {"id": 2, "state": "started"}]);
-                    json!({"state": "started", "phase": "acting", "epoch": 12, "policy": "rendezvous", "nodes": nodes})
+                    let all = json!({"state": "started", "phase": "acting", "epoch": 12, "policy": "rendezvous"});
+                    let mut all = all.as_object().cloned().unwrap_or_default();
+                    all.extend([("nodes".into(), nodes), ("n_minus_1_headroom".into(), json!(0.5))]);
+                    Value::Object(all)
                 }
                 Kind::CcNode => {
                     let workers = json!([{"calls": 2, "calls_in_setup": 1}]);
-                    json!({"state": "started", "level": 20, "checksum": sum, "history": "7", "workers": workers})
+                    let shadows = json!({"copies": [0, 0, 3]});
+                    json!({"state": "started", "level": 20, "checksum": sum, "history": "7", "workers": workers, "shadows": shadows})
                 }
                 Kind::LocationServer => {
                     json!({"state": "started", "level": 20, "checksum": sum, "history": "7", "more": [1]})
@@ -299,6 +324,19 @@ mod tests {
         assert!(at("SERVICE") < at("epoch 12, placement rendezvous, acting") && at("LAST-HEARD") < at("\nready\n"));
         board.services[1].seen = None;
         assert_eq!(board.report().rack, None);
+    }
+
+    #[test]
+    fn what_a_death_would_cost_stands_below() {
+        let mut board = board();
+        let report = board.report();
+        let protection = report.protection.clone().unwrap_or_default();
+        assert_eq!((protection.two_copies, protection.would_lose, protection.headroom), (6, 0, Some(0.5)));
+        assert!(report.table().contains("\nif a node died now: 0 calls would be lost, and the others would have 50 %"));
+        for node in &mut board.services[2..] {
+            node.seen = None;
+        }
+        assert_eq!(board.report().protection, None);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::counters::{CLASSES, Counters, Way};
 use super::shared::Shared;
 use crate::explain::explain;
 use crate::forward::{DropReason, Gate};
+use crate::headroom::headroom;
 use crate::membership::{Departure, ForeignStatus, NodeStatus, Phase, Refusal, Status};
 use crate::table::Table;
 use axum::extract::{Query, State};
@@ -66,6 +67,8 @@ impl AdminSource for Inner {
             "digest": format!("{:016x}", status.digest),
             "beacons": status.beacons,
             "nodes": status.nodes,
+            // Null if nobody is left when one dies.
+            "n_minus_1_headroom": n_minus_1(&self.shared),
             "foreign": status.foreign,
             "heartbeats_refused": counts(Refusal::ALL.map(Refusal::label), status.refused),
             "failovers": counts(Departure::ALL.map(Departure::label), status.failovers),
@@ -75,6 +78,14 @@ impl AdminSource for Inner {
     fn registry(&self) -> &Registry {
         &self.registry
     }
+}
+
+/// By the table in use and the newest heartbeats.
+fn n_minus_1(shared: &Shared) -> f64 {
+    let table = shared.table.load_full().unwrap_or_else(|| Arc::new(Table::empty()));
+    let status = shared.status.load();
+    let loads: Vec<_> = status.nodes.iter().map(|n| (n.node, f64::from(n.load) / f64::from(u16::MAX))).collect();
+    headroom(table.placement(), &loads)
 }
 
 fn counts<const N: usize>(labels: [&str; N], values: [u64; N]) -> Value {
@@ -202,6 +213,10 @@ fn of_nodes(registry: &Registry, shared: &Arc<Shared>) -> Registered {
     family(registry, Kind::Gauge, "siprack_node_owner_share", "Share of the slots a node owns", &["node"], share)?;
     let up = each(|n| f64::from(u8::from(n.placed)));
     family(registry, Kind::Gauge, "siprack_node_up", "1 if a node is in the placement", &["node"], up)?;
+    let all = shared.clone();
+    let help = "1 minus the worst load of a node if one other died; below 0 it would be overloaded";
+    let spare = move || vec![sample(&[], n_minus_1(&all))];
+    family(registry, Kind::Gauge, "siprack_n_minus_1_headroom_ratio", help, &[], spare)?;
     let all = shared.clone();
     let line = |n: &ForeignStatus| sample(&[&n.node.to_string()], f64::from(u8::from(n.is_up())));
     let up = move || all.status.load().foreign.iter().map(line).collect();

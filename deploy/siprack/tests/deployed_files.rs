@@ -47,6 +47,20 @@ fn the_schema_is_made_from_the_types() {
     assert_eq!(read("config/siprack.schema.json").trim(), siprack::io::schema().trim());
 }
 
+/// A rule about a metric that is gone would never fire.
+#[test]
+fn the_alert_rules_ask_for_metrics_that_there_are() {
+    let table = read("prometheus/README.md");
+    let rules = read("prometheus/alerts.yaml");
+    let mut named: Vec<&str> =
+        rules.split(|c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')).collect();
+    named.retain(|word| word.starts_with("siprack_"));
+    assert!(named.len() >= 2, "{named:?}");
+    for name in named {
+        assert!(table.lines().any(|row| row.starts_with(&format!("| `{name}"))), "{name} is not in the table");
+    }
+}
+
 #[test]
 fn the_reference_names_every_key() {
     let reference = read("README.md");

@@ -2,6 +2,7 @@
 
 mod dialogs;
 mod draining;
+mod drill;
 mod hanging;
 mod healing;
 mod ipv6;
@@ -27,6 +28,7 @@ pub const ALL: &[Case] = &[
     Case { name: "a stopped node goes on", needs: &[], run: stopping::run },
     Case { name: "a stopped load manager is killed and replaced", needs: &[], run: hanging::run },
     Case { name: "a node is drained and taken back", needs: &[], run: draining::run },
+    Case { name: "a drill kills a node among calls", needs: &[], run: drill::run },
     Case { name: "bad input is refused with words", needs: &[], run: refusals::run },
     Case { name: "200 users register, 500 calls at 50/s", needs: &["ip", "sipp"], run: subscribers::run },
     Case { name: "two phones behind two routers", needs: &["ip", "nft", "baresip"], run: phones_behind_nat::run },

@@ -8,12 +8,14 @@ use crate::node::{Node, NodeSetup};
 use crate::shadow::keeper::Shadows;
 use crate::shadow::words::{Parcel, Post, WordError};
 use crate::stats::DropReason;
+use crate::trace::{About, Backup, Event};
 use common::call_hash::CallHash;
 use common::ids::NodeId;
 use common::keys::Keys;
 use common::location::{Aor, Bindings, LogTime, Subscriber};
 use common::placement::Placements;
 use common::time::{Time, WallMillis};
+use common::wire::proxy::Inquiry;
 use contain::Panics;
 use std::sync::Arc;
 
@@ -82,7 +84,11 @@ impl Core {
         // Those of an input whose handling panicked.
         self.effects.clear();
         match &input {
-            Input::Placement => self.shadows.stand(now, view.placements(), out),
+            Input::Placement => {
+                let before = out.len();
+                self.shadows.stand(now, view.placements(), out);
+                self.record(now, &out[before..], Backup::GaveUp);
+            }
             Input::Datagram { message, .. } if self.is_shut_out(now, message) => {
                 return self.node.drop(DropReason::Quarantined);
             }
@@ -95,7 +101,10 @@ impl Core {
 
     /// The words of another node's worker.
     pub fn packet(&mut self, now: Time, from: Post, plain: &[u8], out: &mut Vec<Effect>) -> Result<(), WordError> {
-        self.shadows.packet(now, from, plain, out)
+        let before = out.len();
+        let read = self.shadows.packet(now, from, plain, out);
+        self.record(now, &out[before..], Backup::Acknowledged);
+        read
     }
 
     /// Does everything that is due by `now`, calls of dead holders included.
@@ -104,9 +113,12 @@ impl Core {
         let Core { node, shadows, effects, .. } = self;
         node.tick(now, wall, &Seen { view, shadows }, effects);
         self.pass(now, out);
+        let before = out.len();
         self.shadows.tick(now, out);
+        self.record(now, &out[before..], Backup::GaveUp);
         for _ in 0..HEIRS_A_ROUND {
-            let Some((hash, image)) = self.shadows.next_heir(now) else { break };
+            let Some((hash, holder, image)) = self.shadows.next_heir(now) else { break };
+            self.node.trace_mut().note(now, About::call(hash), Event::TookUp(holder));
             self.handle(now, wall, view, Input::Inherit { hash, image }, out);
         }
     }
@@ -122,8 +134,37 @@ impl Core {
     }
 
     fn pass(&mut self, now: Time, out: &mut Vec<Effect>) {
+        let before = out.len();
         for effect in self.effects.drain(..) {
             self.shadows.take(now, effect, out);
+        }
+        self.record(now, &out[before..], Backup::AtOnce);
+    }
+
+    /// What leaves, for the flight recorder: a message that has waited leaves when a backup has acknowledged its record,
+    /// or because none does.
+    fn record(&mut self, now: Time, released: &[Effect], backup: Backup) {
+        let node = &mut self.node;
+        if node.trace().is_off() {
+            return;
+        }
+        for effect in released {
+            let (message, peer, event) = match effect {
+                Effect::Send { to, bytes, .. } => (bytes, Some(*to), Event::Out(backup)),
+                Effect::Inside { to, header, message, .. } if matches!(header.inquiry, Some((Inquiry::Yours, _))) => {
+                    (message, Some(header.source), Event::Asks(*to))
+                }
+                Effect::Cdr { call, .. } => {
+                    let about = About::call(node.call_hash(&call.call_id));
+                    node.trace_mut().note(now, about, Event::Cdr);
+                    continue;
+                }
+                _ => continue,
+            };
+            if let Some(gist) = common::sip::gist(message) {
+                let about = About::message(node.call_hash(gist.call_id), peer, &gist);
+                node.trace_mut().note(now, about, event);
+            }
         }
     }
 }

@@ -5,8 +5,8 @@
 //!
 //! 1. `cdr`, `record`, `image`, `dns`, `effect`: the call detail record, what the journal holds, a call as that tells it,
 //!    questions to the DNS, what goes in and comes out of a worker.
-//! 2. `problems`, `stats`, `turn`, `station`: samples of what was unfit, a worker's counters, one input's worth of work,
-//!    what the worker knows for good; `resolve`: RFC 3263, where a name leads.
+//! 2. `problems`, `stats`, `trace`, `turn`, `station`: samples of what was unfit, a worker's counters, its flight recorder,
+//!    one input's worth of work, what the worker knows for good; `resolve`: RFC 3263, where a name leads.
 //! 3. `location`, `auth`, `registrar`: the replica and its stream, who is it, where are users.
 //! 4. `doorman`, `ownership`, `quarantine`, `shadow`, `overload`, `heartbeat`: who may hand a worker a message; the
 //!    placement that this node has adopted, its lease and its questions to other nodes; messages that must not be handled
@@ -32,6 +32,8 @@ pub mod effect;
 pub mod problems;
 
 pub mod stats;
+
+pub mod trace;
 
 pub mod turn;
 

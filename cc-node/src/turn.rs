@@ -2,7 +2,8 @@
 //! and lends it down; no part of the engine keeps it.
 
 use crate::effect::{Effect, RecordNo, View};
-use crate::stats::Stats;
+use crate::stats::{DropReason, Rejection, Stats};
+use crate::trace::{About, Event, Recorder};
 use bytes::Bytes;
 use common::ids::{ListenerId, Transport};
 use common::sip::MethodKind;
@@ -15,6 +16,9 @@ pub struct Turn<'a> {
     pub view: &'a dyn View,
     pub out: &'a mut Vec<Effect>,
     pub stats: &'a mut Stats,
+    pub trace: &'a mut Recorder,
+    /// The message that the input has brought, as far as it could be read.
+    pub about: Option<About>,
 }
 
 /// A message ready to leave, with the record that must be acknowledged before. Repeats keep it.
@@ -46,6 +50,25 @@ impl Address {
 }
 
 impl Turn<'_> {
+    /// Records what becomes of the message that this turn is about.
+    pub fn note(&mut self, event: Event) {
+        if let Some(about) = self.about {
+            self.trace.note(self.now, about, event);
+        }
+    }
+
+    /// That message comes to nothing, without an answer.
+    pub fn drop(&mut self, reason: DropReason) {
+        self.stats.drop(reason);
+        self.note(Event::Dropped(reason));
+    }
+
+    /// That request is refused with an answer of ours.
+    pub fn reject(&mut self, rejection: Rejection) {
+        self.stats.reject(rejection);
+        self.note(Event::Refused(rejection));
+    }
+
     /// Sends and counts. `method` is the request's, or that of the response's CSeq.
     pub fn send(&mut self, method: MethodKind, address: Address, message: Outgoing) {
         match status(&message.bytes) {

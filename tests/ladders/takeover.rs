@@ -3,6 +3,7 @@
 
 use crate::{hang_up, must, register};
 use cc_node::cdr::Cdr;
+use cc_node::trace::{Entry, Event, Message, TOLD};
 use common::call_hash::CallHash;
 use common::time::Duration;
 use simulated_rack::simulation::{PhoneId, Simulation};
@@ -227,5 +228,70 @@ fn a_call_outlives_two_deaths() {
         for seed in 1..=10 {
             run(seed).unwrap_or_else(|why| panic!("{between_ms} ms between, seed {seed}: {why}"));
         }
+    }
+}
+
+/// What a node remembers of a call: events as they stand in JSON, messages with method and status.
+fn remembers(s: &Simulation, node: usize, call_id: &str) -> Vec<String> {
+    let Some(engine) = s.nodes()[node].engine() else { return Vec::new() };
+    let extract = engine.trace().extract(engine.call_hash(call_id.as_bytes()), Vec::with_capacity(TOLD));
+    let line = |(_, entry): &(u64, Entry)| match (entry.event, entry.message) {
+        (Event::In | Event::Out(_), Some(Message { method, status: 0 })) => {
+            format!("{} {}", entry.event.label(), method.label())
+        }
+        (Event::In | Event::Out(_), Some(message)) => format!("{} {}", entry.event.label(), message.status),
+        (event, _) => format!("{event:?}"),
+    };
+    extract.entries.iter().map(line).collect()
+}
+
+/// These stand among those, in this order.
+fn tells(story: &[String], wanted: &[&str]) -> Outcome {
+    let mut rest = story.iter();
+    let missing = wanted.iter().find(|wanted| !rest.any(|line| line == *wanted));
+    missing.map_or(Ok(()), |missing| Err(format!("`{missing}` is missing, or out of order, in {story:#?}")))
+}
+
+/// A call rings at one node, which dies and comes back, and the callee hangs up by its token: the recorders of both tell
+/// who did what.
+#[test]
+fn the_recorders_of_both_nodes_tell_of_a_takeover() {
+    let run = |seed| -> Outcome {
+        let mut stage = stage(seed, Pickup::After(RINGS))?;
+        let id = stage.calls()?;
+        stage.s.run_for(Duration::from_secs(1));
+        let first = holder(&stage.s, &id).ok_or("nobody holds it")?;
+        let begin = ["in INVITE", "out 100", "out INVITE", "in 180", "out 180"];
+        tells(&remembers(&stage.s, first, &id), &begin)?;
+        let died = stage.s.nodes()[first].id();
+        stage.kills_holder(&id, true)?;
+        stage.is_answered(&id)?;
+        stage.s.start_node(first);
+        must(&mut stage.s, 10, "it is back", |s| s.lm().live().len() == 3)?;
+        let took_up = format!("TookUp({died:?})");
+        let others = (0..3).filter(|node| *node != first);
+        let is_heir = |node: &usize| remembers(&stage.s, *node, &id).contains(&took_up);
+        let heirs: Vec<usize> = others.filter(is_heir).collect();
+        let [heir] = heirs[..] else { return Err(format!("taken up by {heirs:?}")) };
+        stage.s.run_for(Duration::from_secs(5));
+        let (caller, callee) = (stage.caller, stage.callee);
+        hang_up(&mut stage.s, callee, caller, &id)?;
+        stage.s.run_for(Duration::from_secs(1));
+        let (told, by_first) = (remembers(&stage.s, heir, &id), remembers(&stage.s, first, &id));
+        let went_on = [&took_up[..], "out 100", "Probes", "out INVITE", "in 200", "out 200"];
+        tells(&told, &went_on)?;
+        // The BYE names the node that wrote the token: the heir, by the one that asks it, or at once.
+        tells(&told, &["out 200", "out BYE", "in 200", "out 200"])?;
+        tells(&told, &["out BYE", "Cdr"])?;
+        if !told.contains(&"in BYE".to_string()) {
+            let heir_id = stage.s.nodes()[heir].id();
+            let (asks, heard) = (format!("Asks({heir_id:?})"), format!("Heard {{ from: {heir_id:?}, mine: true }}"));
+            tells(&by_first, &["in BYE", &asks, &heard])?;
+            tells(&told, &[&format!("Says {{ to: {died:?}, mine: true }}"), "out BYE"])?;
+        }
+        stage.s.verdict()
+    };
+    for seed in 1..=10 {
+        run(seed).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
     }
 }

@@ -4,6 +4,7 @@
 use super::{Core, Seen};
 use crate::effect::{Effect, Input, View};
 use crate::quarantine::{Fingerprint, STAYS};
+use crate::trace::{About, Event};
 use common::call_hash::CallHash;
 use common::sip;
 use common::time::{Time, WallMillis};
@@ -119,6 +120,7 @@ impl Core {
     /// all is lost.
     fn reload(&mut self, now: Time, wall: WallMillis, view: &dyn View, call_id: &[u8], out: &mut Vec<Effect>) -> bool {
         let hash = CallHash::of(&self.keys.placement, call_id);
+        self.node.trace_mut().note(now, About::call(hash), Event::Panicked);
         let image = self.shadows.shipper.image(hash);
         let known = image.is_some();
         let image = image.filter(|_| !self.panics.again(now, hash));

@@ -2,8 +2,8 @@
 //!
 //! `worker` (with `egress` on its way out) drives the engine; `heartbeat` the sign of life and
 //! the placement; `location` the stream to the location server; `dns` the name servers; `cdr` the call detail records;
-//! `admin` and `metrics` what people and Prometheus see; `in_hand` what a
-//! process died over; `desired` what the operator wants, on disk. `shared` is all that
+//! `admin`, `trace` and `metrics` what people and Prometheus see; `in_hand` what a process died over; `desired` what the
+//! operator wants, on disk. `shared` is all that
 //! they have in common.
 
 mod admin;
@@ -17,6 +17,7 @@ mod location;
 mod metrics;
 mod shadows;
 mod shared;
+mod trace;
 mod worker;
 
 use crate::core::Core;
@@ -74,14 +75,16 @@ pub fn run(options: Options) -> Result<(), StartError> {
     let (questions, questions_in) = mpsc::channel(dns::QUESTIONS_QUEUED);
     let mut answers_to = Vec::new();
     let mut dns_answers_to = Vec::new();
+    let mut traces = Vec::new();
     let mut workers = Vec::new();
     for index in 0..shared.config.workers {
         let (asks, questions, cdrs) = (asks.clone(), questions.clone(), cdrs.clone());
         // The first tells the other nodes.
         let suspects = std::mem::take(&mut suspects);
         let ways = Ways { asks, questions, cdrs, in_hand: in_hand.clone(), suspects };
-        let (worker, answer_to, dns_answer_to) = open_worker(index, &shared, clock, ways)?;
+        let (worker, trace, answer_to, dns_answer_to) = open_worker(index, &shared, clock, ways)?;
         workers.push(worker);
+        traces.push(trace);
         answers_to.push(answer_to);
         dns_answers_to.push(dns_answer_to);
     }
@@ -93,6 +96,7 @@ pub fn run(options: Options) -> Result<(), StartError> {
     }
     let source = admin::Source::new(shared.clone(), cdrs.counters().clone(), desired)
         .map_err(|e| StartError::Config(e.to_string()))?;
+    let router = source.router().merge(trace::router(shared.clone(), clock, traces));
     drop(cdrs);
     tracing::info!(node = %id, boot = %options.boot, workers = shared.config.workers, drained, "cc-node starts");
     let client = Client::new(ClientSetup::new(id, options.boot), writer);
@@ -101,7 +105,7 @@ pub fn run(options: Options) -> Result<(), StartError> {
         let names = dns::run(shared.rack.dns.clone(), questions_in, dns_answers_to);
         tokio::select! {
             ended = told_to_end() => ended.map_err(|e| StartError::io("waiting for signals", e)),
-            served = admin_port::serve(listener, source.router()) =>
+            served = admin_port::serve(listener, router) =>
                 served.map_err(|e| StartError::io("the admin port", e)),
             () = stream => Err(StartError::io("the workers", std::io::Error::other("all of them ended"))),
             () = names => Err(StartError::io("the workers", std::io::Error::other("all of them ended"))),
@@ -132,9 +136,10 @@ fn open_worker(
     shared: &Arc<Shared>,
     clock: Clock,
     ways: Ways,
-) -> Result<(Parts, AnswerTo, dns::AnswerTo), StartError> {
+) -> Result<(Parts, trace::AskTo, AnswerTo, dns::AnswerTo), StartError> {
     let (queue, answers) = sync_channel(ASKS_A_WORKER);
     let (dns_queue, dns_answers) = sync_channel(OPEN_QUESTIONS);
+    let (trace_queue, traces) = sync_channel(trace::ASKS_QUEUED);
     let (waker, wakeable) = poll::waker().map_err(|e| StartError::io("a worker's wake-up", e))?;
     let (rack, keys) = (shared.rack.clone(), shared.keys.clone());
     let core = Core::new(NodeSetup { id: shared.id, boot: shared.boot, worker: index, rack, keys });
@@ -156,12 +161,14 @@ fn open_worker(
         questions,
         dns_answers,
         wakeable,
+        traces,
         cdrs,
         in_hand,
         suspects,
     };
+    let trace_to = trace::AskTo { queue: trace_queue, waker: waker.clone() };
     let dns_answer_to = dns::AnswerTo { queue: dns_queue, waker: waker.clone() };
-    Ok((parts, AnswerTo { queue, waker }, dns_answer_to))
+    Ok((parts, trace_to, AnswerTo { queue, waker }, dns_answer_to))
 }
 
 /// A worker's port on each plane: plane addresses only, never a wildcard.

@@ -10,6 +10,7 @@ use super::egress::{Egress, Outwards};
 use super::location::{ASKS_A_WORKER, Answer, Ask};
 use super::shadows::ShadowPort;
 use super::shared::{IoCounters, Shared};
+use super::trace;
 use crate::core::Core;
 use crate::dns::{DnsAnswer, DnsAsk, DnsFailure};
 use crate::doorman::{Doorman, Refused};
@@ -54,6 +55,7 @@ pub struct Parts {
     pub questions: Sender<dns::Asked>,
     pub dns_answers: Queue<dns::Answered>,
     pub wakeable: Wakeable,
+    pub traces: Queue<trace::Ask>,
     pub cdrs: CdrSink,
     pub in_hand: Arc<InHand>,
     /// Over which the process before this one died: this worker tells other nodes.
@@ -276,6 +278,9 @@ impl Desk {
         while let Ok(dns::Answered { ask, answer }) = self.parts.dns_answers.try_recv() {
             self.dns_asked -= 1;
             self.input(Input::Dns { ask, answer });
+        }
+        while let Ok(ask) = self.parts.traces.try_recv() {
+            ask.answer(self.parts.core.node.trace());
         }
     }
 

@@ -70,6 +70,7 @@ fn rig(name: &str) -> Rig {
         questions: mpsc::channel(8).0,
         dns_answers: sync_channel(8).1,
         wakeable,
+        traces: sync_channel(1).1,
         cdrs: cdr::start(&directory, clock).unwrap().0,
         in_hand: in_hand.clone(),
         suspects: vec![],

@@ -31,7 +31,7 @@ impl Engine {
         let station = &self.station;
         let uri = Uri::parse(&routed.uri);
         if is_for_nobody_here(station, &asked, uri.as_ref().ok()) {
-            return turn.stats.drop(DropReason::UnknownDomain);
+            return turn.drop(DropReason::UnknownDomain);
         }
         let Ok(uri) = uri else {
             let refusal = Refusal::because(400, Rejection::Invalid, "Malformed Route Or Request-URI");
@@ -169,7 +169,7 @@ impl Engine {
 
     /// The sender is known: the answer is repeated until it is heard.
     pub(super) fn refuse_for_good(&mut self, turn: &mut Turn<'_>, asked: Asked, refusal: Refusal) {
-        turn.stats.reject(refusal.counted);
+        turn.reject(refusal.counted);
         let Refusal { status, reason, headers, .. } = refusal;
         let bytes = self.station.reply(&asked.request, &asked.source, status, reason, headers);
         self.answer_for_good(turn, asked, status, bytes);

@@ -29,11 +29,12 @@ use crate::registrar::Registrar;
 use crate::resolve::Counters;
 use crate::station::Station;
 use crate::stats::DropReason;
+use crate::trace::{About, Event, Recorder};
 use crate::turn::Turn;
 use bytes::Bytes;
 use common::call_hash::CallHash;
 use common::ids::Epoch;
-use common::sip::SipMessage;
+use common::sip::{Gist, SipMessage};
 use common::time::{Time, WallMillis};
 use common::wire::proxy::{Direction, ProxyHeader};
 use register::Asks;
@@ -42,6 +43,7 @@ pub struct Node {
     engine: Engine,
     /// Apart from the engine, so that a turn can count while the engine works.
     stats: Stats,
+    trace: Recorder,
 }
 
 struct Engine {
@@ -61,6 +63,7 @@ struct Engine {
 impl Node {
     pub fn new(setup: NodeSetup) -> Node {
         let boot = setup.boot;
+        let trace = Recorder::new(setup.rack.limits.trace_entries);
         let station = Station::new(setup);
         let issuer = Issuer { node: station.id, boot: station.boot, worker: station.worker };
         let engine = Engine {
@@ -74,7 +77,7 @@ impl Node {
             problems: Problems::default(),
             station,
         };
-        Node { engine, stats: Stats::default() }
+        Node { engine, stats: Stats::default(), trace }
     }
 
     /// Takes one input. Effects are added to `out` in the order in which they must be carried out.
@@ -94,7 +97,7 @@ impl Node {
         self.turn(now, wall, view, out, |engine, turn| {
             engine.proxy.tick(turn, &engine.station);
             engine.unanswered_asks(turn);
-            engine.inquiries.tick(turn.now, engine.asker(turn), turn.out);
+            engine.unanswered_questions(turn);
         });
     }
 
@@ -125,7 +128,7 @@ impl Node {
 
     /// Handling a message of this Call-ID panicked: all state of it goes, and nobody is told. Linear in what is kept.
     pub fn forget_call(&mut self, call_id: &[u8]) {
-        let Node { engine, stats } = self;
+        let Node { engine, stats, .. } = self;
         engine.proxy.forget_call(stats, &engine.station, call_id);
         engine.asks.forget_call(call_id);
     }
@@ -151,6 +154,19 @@ impl Node {
     /// A message came to nothing before the engine saw it.
     pub fn drop(&mut self, reason: DropReason) {
         self.stats.drop(reason);
+    }
+
+    /// The flight recorder, with what the engine has decided.
+    pub fn trace(&self) -> &Recorder {
+        &self.trace
+    }
+
+    pub fn trace_mut(&mut self) -> &mut Recorder {
+        &mut self.trace
+    }
+
+    pub fn call_hash(&self, call_id: &[u8]) -> CallHash {
+        self.engine.station.call_hash(call_id)
     }
 
     /// What became of questions to other nodes.
@@ -181,8 +197,8 @@ impl Node {
         out: &mut Vec<Effect>,
         run: impl FnOnce(&mut Engine, &mut Turn<'_>),
     ) {
-        let Node { engine, stats } = self;
-        run(engine, &mut Turn { now, wall, view, out, stats });
+        let Node { engine, stats, trace } = self;
+        run(engine, &mut Turn { now, wall, view, out, stats, trace, about: None });
         stats.transactions = engine.proxy.table.gauges();
         stats.calls_established = engine.proxy.calls.established();
         stats.calls_in_setup = (engine.proxy.calls.len() as u64).saturating_sub(stats.calls_established);
@@ -193,6 +209,7 @@ impl Engine {
     /// Goes on, though this node does not know its call.
     fn blindly(&mut self, turn: &mut Turn<'_>, how: Blind, call_id: &[u8]) {
         turn.stats.blind[how as usize] += 1;
+        turn.note(Event::Blindly(how));
         self.problems.note_blind(turn.now, how, call_id);
     }
 
@@ -203,13 +220,30 @@ impl Engine {
         self.message(turn, header, message);
     }
 
+    /// A message from outside, for the flight recorder.
+    fn came(&self, turn: &mut Turn<'_>, header: &ProxyHeader, message: &SipMessage) {
+        if turn.trace.is_off() {
+            return;
+        }
+        turn.about = Some(self.about(header, message));
+        turn.note(Event::In);
+    }
+
+    fn about(&self, header: &ProxyHeader, message: &SipMessage) -> About {
+        let call_id = message.call_id();
+        let (method, cseq) = (message.method().kind(), message.cseq().map_or(0, |cseq| cseq.number));
+        let gist = Gist { call_id, method, status: message.status(), cseq };
+        About::message(self.station.call_hash(call_id), Some(header.source), &gist)
+    }
+
     fn message(&mut self, turn: &mut Turn<'_>, header: ProxyHeader, message: Bytes) {
         let message = match SipMessage::parse(message.clone(), &self.station.limits) {
             Ok(message) => message,
             Err(error) => return self.unreadable(turn, &header, message, error),
         };
+        self.came(turn, &header, &message);
         if self.must_wait(turn, &message) {
-            return turn.stats.drop(DropReason::Inheriting);
+            return turn.drop(DropReason::Inheriting);
         }
         if message.is_request() {
             turn.stats.requests_in[message.method().kind() as usize] += 1;

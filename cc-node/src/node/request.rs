@@ -12,6 +12,7 @@ use crate::record::{CallKey, Decision};
 use crate::service::{self, Caller, Choice, Refusal};
 use crate::station::Station;
 use crate::stats::{DropReason, Rejection};
+use crate::trace::Event;
 use crate::transaction::{Address, Outgoing, ServerKey, ServerSaw, Subject};
 use crate::turn::Turn;
 use common::call_hash::CallHash;
@@ -50,7 +51,7 @@ impl Engine {
         }
         match self.asked(request, header) {
             Some(asked) => self.known_or_asked_about(turn, asked),
-            None => turn.stats.drop(DropReason::Malformed),
+            None => turn.drop(DropReason::Malformed),
         }
     }
 
@@ -72,6 +73,7 @@ impl Engine {
             _ => match self.proxy.table.find_server(asked.key) {
                 Some(server) => {
                     turn.stats.repeats += 1;
+                    turn.note(Event::Repeat);
                     self.proxy.table.request(turn, server, false);
                 }
                 None => self.fresh(turn, asked),
@@ -89,12 +91,12 @@ impl Engine {
         }
         let station = &self.station;
         if request.to_tag().is_some_and(|tag| tag::is_ours(&station.keys.tag, tag.as_bytes(), request.call_id())) {
-            return turn.stats.drop(DropReason::AckOfOurs);
+            return turn.drop(DropReason::AckOfOurs);
         }
-        let Ok(routed) = preprocess(station, &request, &source) else { return turn.stats.drop(DropReason::Malformed) };
+        let Ok(routed) = preprocess(station, &request, &source) else { return turn.drop(DropReason::Malformed) };
         let dialog = in_dialog::of(station, &request, &routed);
         if checks::hops(&request).and_then(|()| checks::check(station, &request, &routed.loop_hash)).is_err() {
-            return turn.stats.drop(DropReason::AckInvalid);
+            return turn.drop(DropReason::AckInvalid);
         }
         let (choice, sender) = match &dialog {
             Some(dialog) => {
@@ -106,10 +108,10 @@ impl Engine {
         };
         let Some(choice) = choice else {
             let reason = if dialog.is_some() { DropReason::AckOutsidePeer } else { DropReason::AckWithoutToken };
-            return turn.stats.drop(reason);
+            return turn.drop(reason);
         };
         let hop = self.proxy.whereabouts(turn, &self.station, request.call_id(), &choice.next_hop);
-        let Some(hop) = hop else { return turn.stats.drop(DropReason::AckOutsidePeer) };
+        let Some(hop) = hop else { return turn.drop(DropReason::AckOutsidePeer) };
         let record_route = RecordRoute::No;
         let original = Original { request, source, routed, record_route, sender, session: None };
         stateless::ack(turn, &self.station, &original, choice, hop);
@@ -248,7 +250,7 @@ pub(super) fn refuse(
     back: Address,
     refusal: Refusal,
 ) {
-    turn.stats.reject(refusal.counted);
+    turn.reject(refusal.counted);
     let Refusal { status, reason, headers, .. } = refusal;
     let bytes = station.reply(request, source, status, reason, headers);
     turn.send(request.method().kind(), back, Outgoing::new(None, bytes));

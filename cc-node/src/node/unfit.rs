@@ -20,6 +20,7 @@ impl Engine {
         let invalid = Invalid::from(error);
         match SipMessage::remains(octets) {
             Some(request) => {
+                self.came(turn, header, &request);
                 turn.stats.requests_in[request.method().kind() as usize] += 1;
                 self.unfit(turn, header, &request, invalid);
             }
@@ -42,13 +43,13 @@ impl Engine {
             return self.dropped(turn, header, Some(message), &invalid);
         }
         self.note(turn, header, Some(message), &invalid, true);
-        turn.stats.reject(Rejection::Invalid);
+        turn.reject(Rejection::Invalid);
         turn.send(message.method().kind(), back, Outgoing::new(None, answer));
     }
 
     fn dropped(&mut self, turn: &mut Turn<'_>, header: &ProxyHeader, message: Option<&SipMessage>, invalid: &Invalid) {
         self.note(turn, header, message, invalid, false);
-        turn.stats.drop(DropReason::Malformed);
+        turn.drop(DropReason::Malformed);
     }
 
     fn note(

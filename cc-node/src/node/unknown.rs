@@ -7,6 +7,7 @@ use super::request::Asked;
 use crate::ownership::inquiries::{About, Asker, Held};
 use crate::problems::Blind;
 use crate::stats::DropReason;
+use crate::trace::{About as Noted, Event};
 use crate::transaction::{ClientKey, ServerKey};
 use crate::turn::Turn;
 use bytes::Bytes;
@@ -14,7 +15,7 @@ use common::call_hash::CallHash;
 use common::flow::Flow;
 use common::ids::NodeId;
 use common::placement::{Placement, Way};
-use common::sip::{MethodKind, SipMessage};
+use common::sip::{Gist, MethodKind, SipMessage};
 use common::token;
 use common::wire::proxy::{Direction, Inquiry, ProxyHeader};
 use smallvec::SmallVec;
@@ -153,18 +154,34 @@ impl Engine {
         }
     }
 
+    /// For the flight recorder: what follows is about a message that has waited.
+    fn is_about(&self, turn: &mut Turn<'_>, header: &ProxyHeader, message: &[u8]) {
+        let about = |gist: Gist<'_>| Noted::message(self.station.call_hash(gist.call_id), Some(header.source), &gist);
+        turn.about = common::sip::gist(message).map(about);
+    }
+
+    /// Repeats questions to other nodes; what nobody has answered is dropped.
+    pub(super) fn unanswered_questions(&mut self, turn: &mut Turn<'_>) {
+        let us = self.asker(turn);
+        for held in self.inquiries.tick(turn.now, us, turn.out) {
+            self.is_about(turn, &held.header, &held.message);
+            turn.note(Event::Unanswered);
+        }
+    }
+
     /// Nobody else holds it, or nobody says so.
     fn resume(&mut self, turn: &mut Turn<'_>, held: Held) {
         let Held { about, header, message, silent } = held;
+        self.is_about(turn, &header, &message);
         if silent && about.method == MethodKind::Ack {
-            return turn.stats.drop(DropReason::AckUnanswered);
+            return turn.drop(DropReason::AckUnanswered);
         }
         if silent {
             self.blindly(turn, Blind::Unanswered, common::sip::call_id(&message).unwrap_or_default());
         }
         let Ok(message) = SipMessage::parse(message, &self.station.limits) else { return };
         if self.must_wait(turn, &message) {
-            return turn.stats.drop(DropReason::Inheriting);
+            return turn.drop(DropReason::Inheriting);
         }
         if !message.is_request() {
             return self.take_response(turn, &header, message);
@@ -192,33 +209,38 @@ impl Engine {
     pub(super) fn inside(&mut self, turn: &mut Turn<'_>, header: ProxyHeader, message: Bytes) {
         let (from, us) = (header.sender, self.station.id);
         if header.visited.contains(&us) || from == us {
-            return turn.stats.drop(DropReason::Inside);
+            return turn.drop(DropReason::Inside);
         }
         match header.inquiry {
             Some((Inquiry::Yours, _)) => self.is_it_ours(turn, header, message),
             Some((kind, number)) => {
                 // What a former incarnation said is nothing.
                 if turn.view.placements().current.live(from) != Some(header.boot) {
-                    return turn.stats.drop(DropReason::Inside);
+                    return turn.drop(DropReason::Inside);
                 }
                 let call_id = common::sip::call_id(&message).unwrap_or_default();
+                if self.inquiries.is_asked(number, from) {
+                    turn.about = Some(Noted::call(self.station.call_hash(call_id)));
+                    turn.note(Event::Heard { from, mine: kind == Inquiry::Mine });
+                }
                 if let Some(held) = self.inquiries.told(number, from, kind == Inquiry::Mine, call_id) {
                     self.resume(turn, held);
                 }
             }
-            None => turn.stats.drop(DropReason::Inside),
+            None => turn.drop(DropReason::Inside),
         }
     }
 
     /// `yours?`: what we hold we take, and say so.
     fn is_it_ours(&mut self, turn: &mut Turn<'_>, question: ProxyHeader, message: Bytes) {
         if turn.view.placements().current.is_retired(question.sender, question.boot) {
-            return turn.stats.drop(DropReason::Inside);
+            return turn.drop(DropReason::Inside);
         }
         let header = ProxyHeader { direction: Direction::Ingress, inquiry: None, ..question.clone() };
         let message = SipMessage::parse(message, &self.station.limits).ok().filter(|m| m.validate().is_ok());
-        let Some(message) = message else { return turn.stats.drop(DropReason::Malformed) };
+        let Some(message) = message else { return turn.drop(DropReason::Malformed) };
         let call_id = Bytes::copy_from_slice(message.call_id());
+        turn.about = Some(self.about(&header, &message));
         if !message.is_request() {
             let key = self.client_key(&message);
             let held = key.is_some_and(|key| self.proxy.table.find_client(key).is_some());
@@ -228,7 +250,7 @@ impl Engine {
             }
             return;
         }
-        let Some(asked) = self.asked(message, header) else { return turn.stats.drop(DropReason::Malformed) };
+        let Some(asked) = self.asked(message, header) else { return turn.drop(DropReason::Malformed) };
         let transaction = transaction(self, &asked);
         let in_a_call = || {
             let by_transaction = matches!(asked.method, MethodKind::Invite | MethodKind::Cancel | MethodKind::Ack);
@@ -252,6 +274,7 @@ impl Engine {
         let us = self.asker(turn);
         let mut asked = |transaction| self.inquiries.asked(turn.now, us.node, question.sender, transaction);
         let mine = held || transaction.is_some_and(&mut asked);
+        turn.note(Event::Says { to: question.sender, mine });
         us.answer(question, mine, call_id, turn.out);
     }
 
@@ -269,6 +292,7 @@ impl Engine {
         self.seen = current.epoch();
         if self.member && (is_others(current) || between) {
             self.proxy.forget_all(turn);
+            turn.trace.note(turn.now, Noted::call(CallHash(0)), Event::Forgot);
             self.asks.forget_all();
             self.inquiries.clear();
         }

@@ -244,13 +244,19 @@ impl Inquiries {
         self.deadlines.next_due()
     }
 
-    /// Repeats questions, and drops what nobody has answered.
-    pub fn tick(&mut self, now: Time, us: Asker, out: &mut Vec<Effect>) {
+    /// Whether this question to that node is open.
+    pub fn is_asked(&self, number: u32, node: NodeId) -> bool {
+        self.open.get(&number).is_some_and(|open| open.of.contains(&node))
+    }
+
+    /// Repeats questions, and drops what nobody has answered: that is given back.
+    pub fn tick(&mut self, now: Time, us: Asker, out: &mut Vec<Effect>) -> Vec<Held> {
+        let mut dropped = Vec::new();
         while let Some(number) = self.deadlines.expire(now) {
             let Some(open) = self.open.get_mut(&number) else { continue };
             if open.repeats == REPEATS_MS.len() {
                 self.counters.silent += 1;
-                self.drop_open(number);
+                dropped.extend(self.drop_open(number));
                 continue;
             }
             open.repeats += 1;
@@ -258,6 +264,7 @@ impl Inquiries {
             let next = REPEATS_MS.get(open.repeats).map_or(DROPPED_AFTER, |ms| Duration::from_millis(*ms));
             self.deadlines.insert(open.since + next, number);
         }
+        dropped
     }
 
     fn nobodys(&mut self, number: u32) -> Option<Held> {

@@ -11,6 +11,7 @@ use crate::image;
 use crate::record::{CallKey, Side};
 use crate::service::Choice;
 use crate::station::Station;
+use crate::trace::{About, Event};
 use crate::transaction::{ClientKey, LegRef, Outgoing, Owner, ServerId};
 use crate::turn::Turn;
 use common::sip::SipMessage;
@@ -113,6 +114,10 @@ impl Proxy {
         let session = context.original.session.and_then(|asked| asked.offer());
         let user = LegRef { owner, leg: at, upstream: Some(context.server), call: context.call, session };
         let subject = targets::subject(station, context.method, &leg.target, &context.original.request);
+        if !silently {
+            let about = About { peer: Some(subject.address.to), ..About::call(subject.call) };
+            turn.trace.note(turn.now, about, Event::Probes);
+        }
         leg.client = match silently {
             true => self.table.resume_client(turn, key, subject, invite, user),
             false => self.table.open_client(turn, key, subject, invite, user),

@@ -11,6 +11,7 @@ use crate::identity;
 use crate::record::What;
 use crate::station::Station;
 use crate::stats::DropReason;
+use crate::trace::Event;
 use crate::transaction::{ClientId, ClientKey, LegRef, Outgoing, Owner};
 use crate::turn::Turn;
 use bytes::Bytes;
@@ -31,11 +32,11 @@ impl Proxy {
         let via = match response.top_via() {
             Ok(via) if station.vip.names_via(&via) => via,
             Ok(_) => {
-                turn.stats.drop(DropReason::StrayResponse);
+                turn.drop(DropReason::StrayResponse);
                 return None;
             }
             Err(_) => {
-                turn.stats.drop(DropReason::Malformed);
+                turn.drop(DropReason::Malformed);
                 return None;
             }
         };
@@ -44,7 +45,7 @@ impl Proxy {
         let Some(client) = key.and_then(|key| self.table.find_client(key)) else {
             // The BYE was another node's, which has died, and the call is ours: who says BYE again is heard here.
             if method == Method::Bye && self.calls.has_dialog(&response) {
-                turn.stats.drop(DropReason::Inheriting);
+                turn.drop(DropReason::Inheriting);
                 return None;
             }
             return stateless::response(turn, station, source, &response).then_some(response);
@@ -70,7 +71,7 @@ impl Proxy {
             return;
         }
         if response.values(HeaderId::Via).count() < 2 {
-            return turn.stats.drop(DropReason::NotForwarded);
+            return turn.drop(DropReason::NotForwarded);
         }
         let Some(leg) = self.table.leg(client) else { return };
         let is_2xx = (200..300).contains(&status);
@@ -79,8 +80,9 @@ impl Proxy {
         }
         let Some(context) = self.contexts.remove(&leg.owner.0) else {
             // The context is done: repeats of a 2xx go on their way, all else is absorbed.
-            if self.table.response(turn, client, status, None) && is_2xx {
-                self.repeated_2xx(turn, station, source, leg, &response);
+            match self.table.response(turn, client, status, None) && is_2xx {
+                true => self.repeated_2xx(turn, station, source, leg, &response),
+                false => turn.note(Event::Repeat),
             }
             return;
         };
@@ -140,6 +142,8 @@ impl Proxy {
                 200..=299 => self.success(turn, station, leg, client, &mut context, &response),
                 _ => self.failure(turn, station, leg, &mut context, response),
             }
+        } else {
+            turn.note(Event::Repeat);
         }
         match std::mem::take(&mut context.redirected) {
             targets if targets.is_empty() => self.settle(turn, station, leg.owner, context),

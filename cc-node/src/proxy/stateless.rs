@@ -24,12 +24,12 @@ pub fn response(turn: &mut Turn<'_>, station: &Station, source: &Flow, response:
     let token = response.top_via().ok().and_then(|via| via.params.value("sr"));
     let ours = token.and_then(|sr| token::via::check(&station.keys.token, sr.as_bytes(), response.call_id()));
     if ours.is_none() || method == MethodKind::Cancel || response.status() == 100 {
-        turn.stats.drop(DropReason::StrayResponse);
+        turn.drop(DropReason::StrayResponse);
         return false;
     }
     // A Via may name anything; what is no host of its own gets nothing (RFC 4475 §3.3.10).
     let Some(to) = next_address(response).filter(|to| is_one_host(to.ip())) else {
-        turn.stats.drop(DropReason::NotForwarded);
+        turn.drop(DropReason::NotForwarded);
         return false;
     };
     turn.stats.responses_by_token += 1;

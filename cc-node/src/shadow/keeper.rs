@@ -161,8 +161,8 @@ impl Shadows {
         self.heirs = heirs.into();
     }
 
-    /// The next call of a dead holder to go on here.
-    pub fn next_heir(&mut self, now: Time) -> Option<(CallHash, Box<Image>)> {
+    /// The next call of a dead holder to go on here, and that holder.
+    pub fn next_heir(&mut self, now: Time) -> Option<(CallHash, NodeId, Box<Image>)> {
         let hash = self.heirs.pop_front();
         if self.heirs.is_empty() && self.open.is_empty() {
             let since = self.since.take();
@@ -171,7 +171,7 @@ impl Shadows {
         let hash = hash?;
         let shelved = self.shelf.take(hash)?;
         self.takeovers.calls += 1;
-        Some((hash, Box::new(shelved.image)))
+        Some((hash, shelved.holder.node, Box::new(shelved.image)))
     }
 
     /// A call of this hash may be one of a dead holder that is to go on here, and does not yet.

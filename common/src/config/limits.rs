@@ -31,6 +31,9 @@ pub struct Limits {
     pub calls: u32,
     /// Requests of one source (an IPv4 address, an IPv6 /64) that a worker of a node has open; trunks are exempt.
     pub transactions_per_source: u32,
+    /// Messages and decisions that a worker of a node remembers for `siprack trace`, 64 octets each, the oldest
+    /// overwritten; 0 remembers none.
+    pub trace_entries: u32,
 }
 
 impl Default for Limits {
@@ -49,6 +52,7 @@ impl Default for Limits {
             transactions: 1_000_000,
             calls: 500_000,
             transactions_per_source: 250_000,
+            trace_entries: 32_768,
         }
     }
 }

@@ -323,6 +323,10 @@ fn a_limit_that_would_refuse_ordinary_messages_is_refused_with_what_is_right() {
         ("param_bytes: 64", "limits.param_bytes: 64 is out of range; use 128 or more (our own tokens must fit)"),
         ("display_name_bytes: 1", "limits.display_name_bytes: 1 is out of range; use 32 or more"),
         (
+            "trace_entries: 16777217",
+            "limits.trace_entries: 16777217 is out of range; use 0 to 16777216 (64 octets each, of every worker)",
+        ),
+        (
             "transactions_per_source: 0",
             "limits.transactions_per_source: 0 is out of range; use 1 or more (0 would refuse everybody but trunks)",
         ),

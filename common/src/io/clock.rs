@@ -20,6 +20,11 @@ impl Clock {
         Time(1_000_000 + now.tv_sec as u64 * 1_000_000 + now.tv_nsec as u64 / 1000)
     }
 
+    /// Microseconds since 1970, to show a moment of the monotonic clock to people.
+    pub fn wall_micros(&self) -> u64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros() as u64)
+    }
+
     pub fn wall(&self) -> WallMillis {
         WallMillis(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64))
     }

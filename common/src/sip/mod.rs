@@ -44,5 +44,5 @@ pub use message::SipMessage;
 pub use method::{Method, MethodKind};
 pub use params::Params;
 pub use reply::{Reply, reason_phrase};
-pub use scan::{Scan, ScanError, Scanned, Start, call_id, scan};
+pub use scan::{Gist, Scan, ScanError, Scanned, Start, call_id, gist, scan};
 pub use uri::{Scheme, SipUri, TelUri, Uri};

@@ -5,7 +5,7 @@
 use super::listeners::{Listeners, TokenSearch};
 use super::start_line::{self, StartLine};
 use super::stun::{self, Stun, StunRequest};
-use super::{HeaderId, MethodKind, NameAddr, lex};
+use super::{CSeq, HeaderId, MethodKind, NameAddr, lex};
 
 /// What arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +96,44 @@ pub fn call_id(datagram: &[u8]) -> Option<&[u8]> {
     None
 }
 
+/// What a trace tells of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gist<'a> {
+    pub call_id: &'a [u8],
+    /// The request's, or that of the response's CSeq.
+    pub method: MethodKind,
+    /// 0 = a request.
+    pub status: u16,
+    /// CSeq's number; 0 where it cannot be read.
+    pub cseq: u32,
+}
+
+/// Of a message that was checked or made here: its first line, Call-ID and CSeq, in one pass that ends at the later one.
+pub fn gist(message: &[u8]) -> Option<Gist<'_>> {
+    let (line, mut at) = lex::first_line(message)?;
+    let (of_request, status) = match start_line::read(line)? {
+        StartLine::Request { method, .. } => (Some(MethodKind::of(&message[method])), 0),
+        StartLine::Response { status, .. } => (None, status),
+    };
+    let (mut call_id, mut cseq) = (None, None);
+    while let lex::Line::Header { content, next } = lex::line_at(message, at) {
+        at = next;
+        if !matches!(message[content.start] | 0x20, b'c' | b'i') {
+            continue;
+        }
+        match lex::name_and_value(message, content) {
+            Some((HeaderId::CallId, _, value)) => call_id = call_id.or(Some(&message[value])),
+            Some((HeaderId::CSeq, _, value)) => cseq = cseq.or(CSeq::split(lex::trim(&message[value]))),
+            _ => continue,
+        }
+        if call_id.is_some() && cseq.is_some() {
+            break;
+        }
+    }
+    let method = of_request.or(cseq.map(|(_, method)| MethodKind::of(method))).unwrap_or(MethodKind::Other);
+    Some(Gist { call_id: call_id?, method, status, cseq: cseq.map_or(0, |(number, _)| number) })
+}
+
 fn headers<'a>(message: &'a [u8], first: usize, start: Start, mut search: TokenSearch<'a, '_>) -> Scan<'a> {
     let request = matches!(start, Start::Request(_));
     let (mut call_id, mut to, mut via_seen, mut at) = (None, None, false, first);
@@ -161,6 +199,17 @@ mod tests {
         {
             assert_eq!(call_id(none.as_bytes()), None, "{none:?}");
         }
+    }
+
+    #[test]
+    fn sip_gist_of_requests_and_responses() {
+        let of = |text: &'static str| gist(text.as_bytes()).map(|g| (g.call_id, g.method, g.status, g.cseq));
+        let request = "BYE sip:b@h SIP/2.0\r\ncseq : 7 BYE\r\nContact: x\r\ni: c1\r\nCSeq: 8 INVITE\r\n\r\n";
+        assert_eq!(of(request), Some((&b"c1"[..], MethodKind::Bye, 0, 7)));
+        let response = "SIP/2.0 180 Ringing\r\nCall-ID: c1\r\nCSeq: 1 INVITE\r\n\r\n";
+        assert_eq!(of(response), Some((&b"c1"[..], MethodKind::Invite, 180, 1)));
+        assert_eq!(of("SIP/2.0 200 OK\r\nCall-ID: c1\r\n\r\n"), Some((&b"c1"[..], MethodKind::Other, 200, 0)));
+        assert_eq!((of("SIP/2.0 200 OK\r\nCSeq: 1 BYE\r\n\r\n"), of("x")), (None, None));
     }
 
     fn sip(text: &str) -> Scanned<'_> {

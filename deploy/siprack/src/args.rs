@@ -31,6 +31,8 @@ pub enum Command {
     Check(Check),
     /// Say which slot a Call-ID has, which nodes it belongs to, and who acts for it now
     Explain(Explain),
+    /// Show what became of a call: its messages and what each node decided about them, as a ladder
+    Trace(Trace),
     /// Give a node no new calls, from now on and after a restart; those it has stay until they end
     Drain(Drain),
     /// Give a drained node new calls again
@@ -144,6 +146,16 @@ pub struct Check {
 #[derive(Debug, Args)]
 pub struct Explain {
     pub call_id: String,
+    #[command(flatten)]
+    pub asking: Asking,
+}
+
+#[derive(Debug, Args)]
+pub struct Trace {
+    pub call_id: String,
+    /// Go on with what comes, until Ctrl-C
+    #[arg(long)]
+    pub follow: bool,
     #[command(flatten)]
     pub asking: Asking,
 }
@@ -388,10 +400,10 @@ mod tests {
     fn help_shows_what_exists_and_nothing_else() {
         let help = Arguments::command().render_help().to_string();
         let asks = ["up", "try", "status", "check", "explain", "subscriber", "registrations", "import", "load"];
-        for word in asks.into_iter().chain(["drain", "undrain", "keys", "drill"]) {
+        for word in asks.into_iter().chain(["drain", "undrain", "keys", "drill", "trace"]) {
             assert!(help.lines().any(|l| l.trim_start().starts_with(&format!("{word} "))), "{word} is not in:\n{help}");
         }
-        for word in ["serve", "schema", "top", "trace"] {
+        for word in ["serve", "schema", "top"] {
             assert!(!help.lines().any(|l| l.trim_start().starts_with(&format!("{word} "))), "{word} is in:\n{help}");
         }
     }

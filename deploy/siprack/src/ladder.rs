@@ -1,4 +1,5 @@
-//! A SIP ladder: who sent what to whom, in columns. `siprack try` prints it; a failing simulation prints it.
+//! A SIP ladder: who sent what to whom, in columns. `siprack try` and `siprack trace` print it; a failing simulation prints
+//! it.
 
 use std::fmt;
 
@@ -10,6 +11,8 @@ const COLUMN: usize = 26;
 pub struct Ladder {
     columns: Vec<String>,
     rungs: Vec<Rung>,
+    /// Moments are milliseconds since 1970, shown as times of day.
+    by_clock: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -20,7 +23,12 @@ enum Rung {
 
 impl Ladder {
     pub fn new(columns: &[&str]) -> Ladder {
-        Ladder { columns: columns.iter().map(|c| c.to_string()).collect(), rungs: Vec::new() }
+        Ladder { columns: columns.iter().map(|c| c.to_string()).collect(), rungs: Vec::new(), by_clock: false }
+    }
+
+    /// One whose moments are milliseconds since 1970: it shows the times of day.
+    pub fn by_clock(columns: &[&str]) -> Ladder {
+        Ladder { by_clock: true, ..Ladder::new(columns) }
     }
 
     /// One message at `at_ms` milliseconds; a column that was not named yet is added at the right.
@@ -40,6 +48,16 @@ impl Ladder {
 
     pub fn is_empty(&self) -> bool {
         self.rungs.is_empty()
+    }
+
+    /// All but the columns' heads.
+    pub fn rungs(&self) -> String {
+        let text = self.to_string();
+        text.split_once('\n').map_or(String::new(), |(_, rungs)| rungs.to_string())
+    }
+
+    fn moment(&self, at_ms: f64) -> String {
+        if self.by_clock { time_of_day(at_ms as u64) } else { format!("{at_ms:>10.1}") }
     }
 
     fn column(&mut self, name: &str) -> usize {
@@ -79,6 +97,20 @@ impl Ladder {
     }
 }
 
+/// A name that fits into its column: of a long IPv6 address its end tells most.
+fn head(name: &str) -> String {
+    match name.chars().count().checked_sub(COLUMN - 1) {
+        Some(more @ 1..) => std::iter::once('…').chain(name.chars().skip(more + 1)).collect(),
+        _ => name.to_string(),
+    }
+}
+
+/// Of milliseconds since 1970, in UTC: `12:03:04.123`.
+pub fn time_of_day(ms: u64) -> String {
+    let (second, ms) = (ms / 1000 % 86_400, ms % 1000);
+    format!("{:02}:{:02}:{:02}.{ms:03}", second / 3600, second / 60 % 60, second % 60)
+}
+
 fn centre(column: usize) -> usize {
     column * COLUMN + COLUMN / 2
 }
@@ -92,16 +124,17 @@ fn overwrite(line: &mut Vec<char>, at: usize, text: &[char]) {
 
 impl fmt::Display for Ladder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:>10} ", "ms")?;
-        let heads: String = self.columns.iter().map(|name| format!("{name:^COLUMN$}")).collect();
+        let (unit, width) = if self.by_clock { ("UTC", 12) } else { ("ms", 10) };
+        write!(f, "{unit:>width$} ")?;
+        let heads: String = self.columns.iter().map(|name| format!("{:^COLUMN$}", head(name))).collect();
         writeln!(f, "{}", heads.trim_end())?;
         for rung in &self.rungs {
             match rung {
                 Rung::Message { at_ms, from, to, label } => {
-                    write!(f, "{at_ms:>10.1} ")?;
+                    write!(f, "{} ", self.moment(*at_ms))?;
                     self.write_message(f, *from, *to, label)?;
                 }
-                Rung::Note { at_ms, text } => write!(f, "{at_ms:>10.1} · {text}")?,
+                Rung::Note { at_ms, text } => write!(f, "{} · {text}", self.moment(*at_ms))?,
             }
             writeln!(f)?;
         }
@@ -134,6 +167,19 @@ mod tests {
         assert_eq!(lines.len(), 3);
         assert!(lines[1].contains("INVITE") && lines[1].contains('▶'), "{text}");
         assert!(lines[2].contains("180 Ringing") && lines[2].contains('◀'), "{text}");
+    }
+
+    #[test]
+    fn a_ladder_by_the_clock_shows_times_of_day_and_cuts_long_heads() {
+        let mut ladder = Ladder::by_clock(&["[2001:db8:1:2:3:4:5:6]:5060", "siprack"]);
+        ladder.message(1_763_812_984_123.9, "siprack", "[2001:db8:1:2:3:4:5:6]:5060", "BYE");
+        ladder.note(1_763_855_999_999.0, "dead");
+        let text = ladder.to_string();
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[0].trim_start().starts_with("UTC …01:db8:1:2:3:4:5:6]:5060"), "{text}");
+        assert_eq!(lines[0].find("siprack").map(|at| lines[0][..at].chars().count()), Some(12 + 1 + 26 + 9), "{text}");
+        assert!(lines[1].starts_with("12:03:04.123 ") && lines[2].starts_with("23:59:59.999 · dead"), "{text}");
+        assert_eq!(ladder.rungs().lines().collect::<Vec<_>>(), lines[1..]);
     }
 
     #[test]

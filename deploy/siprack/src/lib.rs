@@ -7,7 +7,8 @@
 //! 3. `services`: what a rack consists of. `backoff`, `supervisor`: which child runs when. `poison`: which one died of itself.
 //!    `pulse`: which one hangs. `overview`: the rack as its load manager judges it. `protection`: what a node's death would
 //!    cost. `readiness`: is it ready.
-//! 4. `draining`, `explanation`, `identity`, `import_rows`, `rotation`, `try_plan`: small decisions of single commands.
+//! 4. `draining`, `explanation`, `identity`, `import_rows`, `rotation`, `trace`, `try_plan`: small decisions of single
+//!    commands.
 //! 5. `io`: processes, files, sockets, HTTP. The only place that touches the machine.
 
 pub mod failure;
@@ -40,6 +41,7 @@ pub mod explanation;
 pub mod identity;
 pub mod import_rows;
 pub mod rotation;
+pub mod trace;
 pub mod try_plan;
 
 pub mod io;

@@ -8,7 +8,7 @@ const ANY: u32 = u32::MAX;
 impl Check<'_> {
     pub(super) fn limits(&mut self) {
         let l = &self.rack.limits;
-        let bounds: [(&str, u32, RangeInclusive<u32>, &str); 11] = [
+        let bounds: [(&str, u32, RangeInclusive<u32>, &str); 12] = [
             ("message_bytes", l.message_bytes, 1300..=65_535, ""),
             ("headers", l.headers.into(), 16..=ANY, "a request that has come over some hops has 20"),
             ("header_value_bytes", l.header_value_bytes, 256..=ANY, ""),
@@ -20,6 +20,7 @@ impl Check<'_> {
             ("transactions", l.transactions, 1..=ANY, "0 would refuse everything"),
             ("calls", l.calls, 1..=ANY, "0 would refuse every call"),
             ("transactions_per_source", l.transactions_per_source, 1..=ANY, "0 would refuse everybody but trunks"),
+            ("trace_entries", l.trace_entries, 0..=16_777_216, "64 octets each, of every worker"),
         ];
         for (key, value, range, why) in bounds {
             let right = match *range.end() {

@@ -97,7 +97,12 @@ impl Client {
 
     /// What a node says of itself, on its admin port.
     pub fn node_status(&self, node: &CcNode) -> Result<Answer, Failure> {
-        let url = format!("http://{}/status", reachable(node.admin));
+        self.node(node, "/status")
+    }
+
+    /// A question to a node.
+    pub fn node(&self, node: &CcNode, path: &str) -> Result<Answer, Failure> {
+        let url = format!("http://{}{path}", reachable(node.admin));
         read(self.http.get(url).call().map_err(|e| silent(node, &e))?)
     }
 

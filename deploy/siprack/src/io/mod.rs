@@ -25,6 +25,7 @@ mod state_directory;
 mod status_port;
 mod systemd;
 mod terminal;
+mod trace;
 pub mod try_call;
 mod up;
 mod watch;
@@ -42,6 +43,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Status(args) => operator::status(&args),
         Command::Check(args) => operator::check(&args),
         Command::Explain(args) => operator::explain(&args),
+        Command::Trace(args) => trace::run(&args),
         Command::Drain(args) => drain::drain(&args),
         Command::Undrain(args) => drain::undrain(&args),
         Command::Keys(args) => keys::run(&args),

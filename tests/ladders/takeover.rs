@@ -3,7 +3,7 @@
 
 use crate::{hang_up, must, register};
 use cc_node::cdr::Cdr;
-use cc_node::trace::{Entry, Event, Message, TOLD};
+use cc_node::trace::{Entry, Event as Recorded, Message, TOLD};
 use common::call_hash::CallHash;
 use common::time::Duration;
 use simulated_rack::simulation::{PhoneId, Simulation};
@@ -236,10 +236,10 @@ fn remembers(s: &Simulation, node: usize, call_id: &str) -> Vec<String> {
     let Some(engine) = s.nodes()[node].engine() else { return Vec::new() };
     let extract = engine.trace().extract(engine.call_hash(call_id.as_bytes()), Vec::with_capacity(TOLD));
     let line = |(_, entry): &(u64, Entry)| match (entry.event, entry.message) {
-        (Event::In | Event::Out(_), Some(Message { method, status: 0 })) => {
+        (Recorded::In | Recorded::Out(_), Some(Message { method, status: 0 })) => {
             format!("{} {}", entry.event.label(), method.label())
         }
-        (Event::In | Event::Out(_), Some(message)) => format!("{} {}", entry.event.label(), message.status),
+        (Recorded::In | Recorded::Out(_), Some(message)) => format!("{} {}", entry.event.label(), message.status),
         (event, _) => format!("{event:?}"),
     };
     extract.entries.iter().map(line).collect()

@@ -103,7 +103,7 @@ pub struct CcNode {
     /// UDP: beacons come in here; heartbeats leave from it.
     #[serde(default = "node_control_port")]
     pub control_port: u16,
-    /// HTTP: /healthz, /readyz, /metrics, /status.
+    /// HTTP: /healthz, /readyz, /metrics, /status, /trace.
     pub admin: SocketAddr,
     /// Reliability class; lower is better.
     #[serde(default = "class_one")]

@@ -278,7 +278,7 @@ fn the_recorders_of_both_nodes_tell_of_a_takeover() {
         hang_up(&mut stage.s, callee, caller, &id)?;
         stage.s.run_for(Duration::from_secs(1));
         let (told, by_first) = (remembers(&stage.s, heir, &id), remembers(&stage.s, first, &id));
-        let went_on = [&took_up[..], "out 100", "Probes", "out INVITE", "in 200", "out 200"];
+        let went_on = [&took_up[..], "Probes", "out 100", "out INVITE", "in 200", "out 200"];
         tells(&told, &went_on)?;
         // The BYE names the node that wrote the token: the heir, by the one that asks it, or at once.
         tells(&told, &["out 200", "out BYE", "in 200", "out 200"])?;

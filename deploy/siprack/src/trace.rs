@@ -73,7 +73,12 @@ impl Story {
         let columns = self.columns();
         let names: Vec<&str> = columns.iter().map(String::as_str).collect();
         let mut ladder = Ladder::by_clock(&names);
-        lines.iter().for_each(|line| draw(&mut ladder, line));
+        // The rung of an answer says it all, where who gave it remembers it.
+        let is_rung = |line: &Line| {
+            let gave = |other: &Line| Some(other.node) == line.told.with && other.told.event == "says_not_mine";
+            line.told.event == "heard_not_mine" && lines.iter().any(gave)
+        };
+        lines.iter().filter(|line| !is_rung(line)).for_each(|line| draw(&mut ladder, line));
         if columns == before { ladder.rungs() } else { ladder.to_string() }
     }
 
@@ -82,7 +87,8 @@ impl Story {
         self.callers.iter().cloned().chain(nodes).chain(self.callees.iter().cloned()).collect()
     }
 
-    /// At the left who has sent the first request, in the middle the nodes, at the right everybody else.
+    /// At the left who asks first, by a request from there or a response towards it (what the request said may have died
+    /// with its node); in the middle the nodes, at the right everybody else.
     fn place(&mut self, line: &Line) {
         for node in [Some(line.node), line.told.with].into_iter().flatten() {
             if let Err(at) = self.nodes.binary_search(&node) {
@@ -93,8 +99,8 @@ impl Story {
         if self.callers.contains(&peer) || self.callees.contains(&peer) {
             return;
         }
-        let is_request = line.told.event == "in" && line.told.status.is_none();
-        match is_request && self.callers.is_empty() {
+        let asks = (line.told.event == "in") == line.told.status.is_none();
+        match asks && self.callers.is_empty() {
             true => self.callers.push(peer),
             false => self.callees.push(peer),
         }
@@ -322,6 +328,24 @@ mod tests {
         let remarks = remarks(&taken_up(), &lines);
         let missing = "cc-node-1 remembers nothing before 12:03:04.899; what it did until then is missing";
         assert_eq!(remarks, ["✓ left when a backup had acknowledged its record", missing]);
+    }
+
+    #[test]
+    fn what_died_with_a_node_leaves_the_caller_at_the_left_and_its_answers_in_words() {
+        let entries = vec![
+            with(1, told(0, 0.0, "took_up")),
+            message(1, 0.1, "out", ("INVITE", 100), ALICE),
+            message(2, 0.2, "out", ("INVITE", 0), BOB),
+            with(1, told(3, 0.3, "heard_not_mine")),
+            with(3, told(4, 0.3, "heard_not_mine")),
+        ];
+        let third = heard(3, vec![with(2, told(9, 0.2, "says_not_mine"))]);
+        let mut story = Story::default();
+        let lines = story.fresh(&[heard(2, entries), third], false);
+        let text = story.draw(&lines);
+        let heads: Vec<&str> = text.lines().next().unwrap_or_default().split_whitespace().collect();
+        assert_eq!(heads, ["UTC", ALICE, "cc-node-1", "cc-node-2", "cc-node-3", BOB]);
+        assert!(text.contains("heard from cc-node-1") && !text.contains("heard from cc-node-3"), "{text}");
     }
 
     #[test]

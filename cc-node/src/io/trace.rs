@@ -118,13 +118,14 @@ mod tests {
         let (queue, asks) = sync_channel(ASKS_QUEUED);
         let router = router(shared.clone(), Clock::new(), vec![AskTo { queue, waker: poll::waker().unwrap().0 }]);
         let (told, heard) = sync_channel(1);
-        std::thread::spawn(move || {
+        let serve = move || {
             control_runtime().unwrap().block_on(async {
                 let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
                 told.send(listener.local_addr().unwrap()).unwrap();
                 axum::serve(listener, router).await.unwrap();
             });
-        });
+        };
+        std::thread::Builder::new().spawn(serve).unwrap();
         (heard.recv().unwrap(), asks)
     }
 
@@ -144,7 +145,7 @@ mod tests {
         let (at, asks) = desk(&shared);
         let worker = {
             let call = CallHash::of(&shared.keys.placement, CALL_ID.as_bytes());
-            std::thread::spawn(move || {
+            let work = move || {
                 let mut recorder = Recorder::new(8);
                 let now = Clock::new().now();
                 for (call, event) in [(call, Event::In), (CallHash(1), Event::In), (call, Event::Repeat)] {
@@ -153,7 +154,8 @@ mod tests {
                 for ask in asks {
                     ask.answer(&recorder);
                 }
-            })
+            };
+            std::thread::Builder::new().spawn(work).unwrap()
         };
         let (status, body) = get(at, "/trace?call_id=a%2Fb%20c%40h%3F%C3%BC");
         let answer: Answer = serde_json::from_value(body).unwrap();

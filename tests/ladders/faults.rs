@@ -3,7 +3,9 @@
 
 use crate::{call, hang_up, register, two_phones, under_every_seed};
 use common::time::Duration;
-use simulated_rack::checkers::{accounting, quiet, replicas, ringing};
+use simulated_rack::invariants::{
+    i01_established, i02_ringing as ringing, i04_accounting as accounting, i07_replicas as replicas,
+};
 use simulated_rack::network::{Conditions, Strike};
 use simulated_rack::simulation::{PhoneId, Simulation};
 use siprack::phone::{Event, Pickup};
@@ -29,7 +31,7 @@ fn rang_once_and_charged_once(s: &Simulation, b: PhoneId) -> Result<(), String> 
     }
     ringing::check(s, b)?;
     accounting::check(s, &calls)?;
-    quiet::check(s)
+    i01_established::check(s)
 }
 
 fn steps() -> u64 {

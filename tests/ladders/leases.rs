@@ -1,5 +1,5 @@
 //! What a node does without a lease: a process that was stopped and goes on, or that nobody hears. That nobody sends
-//! without one is checked in every ladder whose nodes beat (`checkers::leases`).
+//! without one is checked in every ladder whose nodes beat (`invariants::leases`).
 
 use crate::{call, hang_up, must, two_phones};
 use common::time::Duration;

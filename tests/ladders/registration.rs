@@ -3,7 +3,7 @@
 use crate::{must, register};
 use common::location::Aor;
 use common::time::Duration;
-use simulated_rack::checkers::replicas;
+use simulated_rack::invariants::i07_replicas as replicas;
 use simulated_rack::simulation::Simulation;
 use siprack::phone::{Event, Order, Pickup};
 

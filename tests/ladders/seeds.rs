@@ -2,7 +2,9 @@
 //! that nobody has seen for each; a soak has 10,000 fixed ones. Seeds that failed once stay in the list.
 
 use crate::stage::SMALL;
-use simulated_rack::checkers::{causes, leftovers, outcome, silence};
+use simulated_rack::invariants::{
+    i02_outcome as outcome, i02_silence as silence, i08_leftovers as leftovers, i09_causes as causes,
+};
 use simulated_rack::network::Conditions;
 use simulated_rack::prepared::Prepared;
 use simulated_rack::simulation::Simulation;

@@ -132,8 +132,8 @@ impl Simulation {
     /// Nothing reaches this node (`inwards`) or nothing that it sends arrives, on any plane.
     pub fn cut_node(&mut self, n: usize, inwards: bool, outwards: bool) {
         let of = |ip| {
-            let to = inwards.then_some(Cut { from: None, to: Some(ip) });
-            to.into_iter().chain(outwards.then_some(Cut { from: Some(ip), to: None }))
+            let to = inwards.then_some(Cut { from: None, to: Some(ip), port: None });
+            to.into_iter().chain(outwards.then_some(Cut { from: Some(ip), to: None, port: None }))
         };
         let cuts: Vec<Cut> = self.nodes()[n].addresses().flat_map(of).collect();
         self.network.cut(Cause::Node(n), cuts);
@@ -150,7 +150,7 @@ impl Simulation {
         let lm = self.lm().control_address(plane).ip();
         let node = self.nodes()[n].control_address(plane).ip();
         let (from, to) = if inwards { (lm, node) } else { (node, lm) };
-        self.network.cut(Cause::Way(n, plane), [Cut { from: Some(from), to: Some(to) }]);
+        self.network.cut(Cause::Way(n, plane), [Cut { from: Some(from), to: Some(to), port: None }]);
         let towards = if inwards { "to" } else { "from" };
         self.note(format!("nothing passes {towards} node {} over plane {plane:?}", self.nodes()[n].id()));
     }
@@ -164,7 +164,11 @@ impl Simulation {
     pub fn part(&mut self, n: usize, m: usize, parted: bool) {
         let (a, b): (Vec<_>, Vec<_>) = (self.nodes()[n].addresses().collect(), self.nodes()[m].addresses().collect());
         let pairs = a.iter().flat_map(|from| b.iter().map(|to| (*from, *to)));
-        let cuts = pairs.flat_map(|(a, b)| [(a, b), (b, a)]).map(|(from, to)| Cut { from: Some(from), to: Some(to) });
+        let cuts = pairs.flat_map(|(a, b)| [(a, b), (b, a)]).map(|(from, to)| Cut {
+            from: Some(from),
+            to: Some(to),
+            port: None,
+        });
         match parted {
             true => self.network.cut(Cause::Parted(n, m), cuts),
             false => self.network.mend(Cause::Parted(n, m)),
@@ -182,11 +186,47 @@ impl Simulation {
     pub fn plane(&mut self, plane: Plane, works: bool) {
         let lms = self.lm().planes().filter(|(p, _)| *p == plane).map(|(_, ip)| ip);
         let nodes = self.nodes().iter().map(|node| node.sip_address(plane).ip());
-        let cuts: Vec<Cut> = lms.chain(nodes).map(|ip| Cut { from: Some(ip), to: None }).collect();
+        let cuts: Vec<Cut> = lms.chain(nodes).map(|ip| Cut { from: Some(ip), to: None, port: None }).collect();
         match works {
             true => self.network.mend(Cause::Plane(plane)),
             false => self.network.cut(Cause::Plane(plane), cuts),
         }
         self.note(format!("plane {plane:?} {}", if works { "works" } else { "is dead" }));
+    }
+
+    /// On one plane so much of everything is lost.
+    pub fn lossy_plane(&mut self, plane: Plane, loss: f64) {
+        let lms = self.lm().planes().filter(|(p, _)| *p == plane).map(|(_, ip)| ip);
+        let addresses = lms.chain(self.nodes().iter().map(|node| node.sip_address(plane).ip())).collect();
+        self.network.set_lossy(addresses, loss);
+        self.note(format!("plane {plane:?} loses {loss}"));
+    }
+
+    /// Nothing but beacons for this node (`beacons`) or its heartbeats are lost, on every plane.
+    pub fn mute(&mut self, n: usize, beacons: bool) {
+        let of = |plane| {
+            let (node, lm) = (self.nodes()[n].control_address(plane), self.lm().control_address(plane));
+            let (from, to) = if beacons { (lm, node) } else { (node, lm) };
+            Cut { from: Some(from.ip()), to: Some(to.ip()), port: Some(to.port()) }
+        };
+        let cuts = Plane::ALL.map(of);
+        self.network.cut(Cause::Control(n), cuts);
+        let what = if beacons { "hears no beacons" } else { "beats in vain" };
+        self.note(format!("node {} {what}", self.nodes()[n].id()));
+    }
+
+    pub fn unmute(&mut self, n: usize) {
+        self.network.mend(Cause::Control(n));
+        self.note(format!("beacons and heartbeats of node {} arrive again", self.nodes()[n].id()));
+    }
+
+    /// The wall clock of a node (none: of every host) jumps; no other clock does.
+    pub fn jump_wall(&mut self, node: Option<usize>, by_ms: i64) {
+        match node {
+            Some(n) => self.sites[0].nodes[n].jump_wall(by_ms),
+            None => self.jumped_ms += by_ms,
+        }
+        let whose = node.map_or("every host".to_string(), |n| format!("node {}", self.nodes()[n].id()));
+        self.note(format!("the wall clock of {whose} jumps by {by_ms} ms"));
     }
 }

@@ -2,7 +2,7 @@
 //! virtual clock and one seed. Each simulated host has its own copy of everything it has heard; the network between
 //! them delays, loses (heartbeats too), doubles and reorders. The same seed gives the same run.
 //!
-//! Order: `plants`, `chance` → `network`, `nat` → `hosts` → `prepared` → `site`, `trail` → `simulation`, `outsider` → `faults`, `script` → `checkers`.
+//! Order: `plants`, `chance` → `network`, `nat` → `hosts` → `prepared` → `site`, `trail` → `simulation`, `outsider` → `faults`, `script` → `invariants`.
 
 pub mod plants;
 
@@ -27,4 +27,4 @@ pub mod faults;
 
 pub mod script;
 
-pub mod checkers;
+pub mod invariants;

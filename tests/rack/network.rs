@@ -18,6 +18,8 @@ pub struct Conditions {
     pub duplication: f64,
     /// A reordered datagram waits up to 20 ms longer.
     pub reordering: f64,
+    /// Of datagrams on the planes a bit is flipped, where a MAC or a tag stands over it: what UDP's checksum has not noticed.
+    pub corruption: f64,
 }
 
 impl Conditions {
@@ -38,6 +40,7 @@ impl Conditions {
         loss: 0.0,
         duplication: 0.0,
         reordering: 0.0,
+        corruption: 0.0,
     };
 }
 
@@ -53,6 +56,8 @@ pub enum Strike {
 pub struct Cut {
     pub from: Option<IpAddr>,
     pub to: Option<IpAddr>,
+    /// Only what is for this port.
+    pub port: Option<u16>,
 }
 
 /// What has cut: it is mended with all of its cuts, and no other's.
@@ -66,12 +71,15 @@ pub enum Cause {
     Parted(usize, usize),
     /// Between the load manager and this node, one way over one plane.
     Way(usize, Plane),
+    /// Heartbeats of this node, or beacons for it.
+    Control(usize),
 }
 
 impl Cut {
     fn severs(&self, datagram: &Datagram) -> bool {
         let is = |wanted: Option<IpAddr>, address: SocketAddr| wanted.is_none_or(|ip| ip == address.ip());
-        is(self.from, datagram.from) && is(self.to, datagram.to)
+        let port = self.port.is_none_or(|port| port == datagram.to.port());
+        port && is(self.from, datagram.from) && is(self.to, datagram.to)
     }
 }
 
@@ -93,6 +101,8 @@ pub struct Network {
     cuts: Vec<(Cause, Cut)>,
     /// When SIP was lost.
     losses: Vec<Time>,
+    /// Hosts' addresses on a plane that loses, and how much.
+    lossy: (Vec<IpAddr>, f64),
 }
 
 impl Network {
@@ -105,6 +115,7 @@ impl Network {
             sequence: 0,
             cuts: Vec::new(),
             losses: Vec::new(),
+            lossy: (Vec::new(), 0.0),
         }
     }
 
@@ -128,6 +139,30 @@ impl Network {
         self.losses.iter().filter(|at| (from..=to).contains(*at)).count()
     }
 
+    /// Of what these addresses send so much is lost, beside what all lose.
+    pub fn set_lossy(&mut self, addresses: Vec<IpAddr>, loss: f64) {
+        self.lossy = (addresses, loss);
+    }
+
+    /// As it would arrive where a bit was flipped on the way.
+    pub fn spoil(&self, chance: &mut Chance, mut datagram: Datagram) -> Datagram {
+        if !chance.happens(self.conditions.corruption) {
+            return datagram;
+        }
+        let mut bytes = datagram.bytes.to_vec();
+        // Of a message behind a PROXY header only that is under a MAC.
+        let header = match bytes.get(..16) {
+            Some([13, 10, 13, 10, 0, 13, 10, b'Q', .., high, low]) => {
+                16 + usize::from(u16::from_be_bytes([*high, *low]))
+            }
+            _ => bytes.len(),
+        };
+        let bit = chance.between(0, header.min(bytes.len()) as u64 * 8 - 1) as usize;
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        datagram.bytes = bytes.into();
+        datagram
+    }
+
     pub fn cut(&mut self, cause: Cause, cuts: impl IntoIterator<Item = Cut>) {
         self.cuts.extend(cuts.into_iter().map(|cut| (cause, cut)));
     }
@@ -139,7 +174,7 @@ impl Network {
     /// Whether this host is on no wire: all that it sends vanishes, or all that is sent to it.
     pub fn is_cut_off(&self, host: IpAddr) -> bool {
         let ends = |(_, cut): &(Cause, Cut)| [(cut.from, cut.to), (cut.to, cut.from)];
-        self.cuts.iter().flat_map(ends).any(|ends| ends == (Some(host), None))
+        self.cuts.iter().filter(|(_, cut)| cut.port.is_none()).flat_map(ends).any(|ends| ends == (Some(host), None))
     }
 
     /// Sends one datagram. `carries_sip` tells heartbeats from SIP, for strikes. False if it was lost at once.
@@ -155,6 +190,9 @@ impl Network {
                 _ => {}
             }
             self.sip_datagrams += 1;
+        }
+        if self.lossy.1 > 0.0 && self.lossy.0.contains(&datagram.from.ip()) && chance.happens(self.lossy.1) {
+            copies = 0;
         }
         if self.cuts.iter().any(|(_, cut)| cut.severs(&datagram)) {
             copies = 0;

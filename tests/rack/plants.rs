@@ -1,5 +1,6 @@
-//! Bugs of the layer that says who holds a call, to be planted on purpose: a list made before the tests that must catch
-//! each of them. They are planted in how the simulated hosts drive the cores, so the cores stay as they are.
+//! Bugs of the layers that say who holds a call and who goes on with it, to be planted on purpose: a list made before the
+//! tests that must catch each of them. They are planted in how the simulated hosts drive the cores (`hosts::node::planted`
+//! for who holds, `hosts::node::misled` for shadows), so the cores stay as they are.
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Plant {
@@ -35,10 +36,44 @@ pub enum Plant {
     LearnsNothing,
     /// A node that hears of a new key forgets the old one.
     ForgetsOldKeys,
+    /// The 100 and the forwarded INVITE leave before a backup holds the call.
+    TryingTooSoon,
+    /// A refusal is acknowledged before a backup knows of it.
+    RefusalAckedTooSoon,
+    /// A BYE is answered before a backup holds the CDR.
+    ByeAnsweredTooSoon,
+    /// Who goes on asks nobody what he may have missed.
+    ActsBeforeExchange,
+    /// Who is silent for 20 ms has nothing to say.
+    SilenceIsAnAnswer,
+    /// A branch names the node that sends it.
+    NodeInBranch,
+    /// Who goes on asks again with a branch of its own.
+    ProbeWithNewBranch,
+    /// Who goes on waits for those whom the dead one has asked.
+    NoProbe,
+    /// Targets are not in the records.
+    TargetsNotShadowed,
+    /// Nor is the answer.
+    AnswerNotShadowed,
+    /// Nor is the caller's CANCEL.
+    CancelNotShadowed,
+    /// Who goes on tells nobody: it counts on the backups of the dead one.
+    HeirKeepsToItself,
+    /// A former backup is not told to let go, and what it holds is never checked.
+    NeverReleases,
+    /// A CDR's id depends on who writes it.
+    NodeInCdrId,
+    /// Everybody who has a dead node's call goes on with it.
+    TwoGoOn,
+    /// A record is applied though the one before it is missing.
+    GapApplied,
+    /// A backup acknowledges what it does not keep.
+    AckedUnread,
 }
 
 impl Plant {
-    pub const ALL: [Plant; 16] = [
+    pub const ALL: [Plant; 33] = [
         Plant::NoLease,
         Plant::LeaseFromReceipt,
         Plant::BeaconWithoutEcho,
@@ -55,5 +90,22 @@ impl Plant {
         Plant::JudgesAsleep,
         Plant::LearnsNothing,
         Plant::ForgetsOldKeys,
+        Plant::TryingTooSoon,
+        Plant::RefusalAckedTooSoon,
+        Plant::ByeAnsweredTooSoon,
+        Plant::ActsBeforeExchange,
+        Plant::SilenceIsAnAnswer,
+        Plant::NodeInBranch,
+        Plant::ProbeWithNewBranch,
+        Plant::NoProbe,
+        Plant::TargetsNotShadowed,
+        Plant::AnswerNotShadowed,
+        Plant::CancelNotShadowed,
+        Plant::HeirKeepsToItself,
+        Plant::NeverReleases,
+        Plant::NodeInCdrId,
+        Plant::TwoGoOn,
+        Plant::GapApplied,
+        Plant::AckedUnread,
     ];
 }

@@ -2,7 +2,6 @@
 //! same moment act in a fixed order.
 
 use crate::chance::Chance;
-use crate::checkers::planes::{Planes, Violation};
 use crate::hosts::actor::Actor;
 use crate::hosts::dns::DnsHost;
 use crate::hosts::load_manager::LoadManagerHost;
@@ -11,6 +10,8 @@ use crate::hosts::node::NodeHost;
 use crate::hosts::phone::PhoneHost;
 use crate::hosts::relay::Relay;
 use crate::hosts::timed::Timed;
+use crate::invariants;
+use crate::invariants::planes::{Planes, Violation};
 use crate::nat::Nat;
 use crate::network::{Conditions, Datagram, Network, Strike};
 use crate::outsider::Outsider;
@@ -66,7 +67,17 @@ pub struct Simulation {
     /// None in racks that stand: nobody beats.
     pub(crate) planes: Option<Planes>,
     pub(crate) outsider: Option<Outsider>,
+    /// What is done at its time, in the order in which it was asked for.
+    plans: BTreeMap<(Time, u64), Plan>,
+    planned: u64,
+    /// By how much the wall clock of every host has jumped.
+    pub(crate) jumped_ms: i64,
+    /// A verdict was not passed: nobody need hear of it again.
+    condemned: bool,
 }
+
+/// What is to be done to a simulation later.
+pub type Plan = Box<dyn FnOnce(&mut Simulation)>;
 
 impl Simulation {
     /// Three nodes, one load manager, one location server with the phones 1001 to 1020, started and level.
@@ -111,6 +122,10 @@ impl Simulation {
             trail: Trail::default(),
             planes: None,
             outsider: None,
+            plans: BTreeMap::new(),
+            planned: 0,
+            jumped_ms: 0,
+            condemned: false,
         }
     }
 
@@ -142,11 +157,22 @@ impl Simulation {
     }
 
     pub(crate) fn wall(&self) -> WallMillis {
-        WallMillis(WALL + self.now.millis())
+        WallMillis((WALL + self.now.millis()).saturating_add_signed(self.jumped_ms))
     }
 
     pub fn set_conditions(&mut self, conditions: Conditions) {
         self.network.set_conditions(conditions);
+    }
+
+    /// Does this after so long, whatever the ladder is waiting for then.
+    pub fn later(&mut self, after: Duration, plan: impl FnOnce(&mut Simulation) + 'static) {
+        self.planned += 1;
+        self.plans.insert((self.now + after, self.planned), Box::new(plan));
+    }
+
+    /// When the last of what was planned is done.
+    pub fn planned_until(&self) -> Time {
+        self.plans.last_key_value().map_or(self.now, |((at, _), _)| *at)
     }
 
     pub fn set_strike(&mut self, strike: Strike) {
@@ -304,12 +330,17 @@ impl Simulation {
         let phones = self.phones.iter().filter_map(Timed::next_due);
         let actors = self.actors.iter().filter_map(Actor::next_due);
         let outsider = self.outsider.as_ref().and_then(Outsider::next_due);
-        sites.chain(phones).chain(actors).chain(self.network.next_arrival()).chain(outsider).min()
+        let plan = self.plans.first_key_value().map(|((at, _), _)| *at);
+        sites.chain(phones).chain(actors).chain(self.network.next_arrival()).chain(outsider).chain(plan).min()
     }
 
     /// Everything that is due now, each host in its turn.
     fn turn(&mut self) {
-        let (now, wall) = (self.now, self.wall());
+        let now = self.now;
+        while let Some(plan) = self.plans.first_entry().filter(|first| first.key().0 <= now) {
+            plan.remove()(self);
+        }
+        let wall = self.wall();
         while let Some(datagram) = self.network.arrive(now) {
             self.deliver(datagram);
         }
@@ -390,7 +421,8 @@ impl Simulation {
                     if let Some(planes) = &mut self.planes {
                         planes.sent(&self.sites[0], self.now, &datagram);
                     }
-                    let survived = self.network.send(self.now, &mut self.chance, datagram.clone(), sip);
+                    let sent = self.network.spoil(&mut self.chance, datagram.clone());
+                    let survived = self.network.send(self.now, &mut self.chance, sent, sip);
                     if self.planes.is_some() {
                         self.trail.inside(self.now, &self.sites[0], &datagram, survived);
                     }
@@ -457,19 +489,19 @@ impl Simulation {
         self.planes.as_ref().is_some_and(|planes| planes.is_orphaned(call_id))
     }
 
-    /// Whether everything on the planes was as it must be, so far.
+    /// Whether everything was as it must be so far, on the planes and on the wire (see `invariants`).
     pub fn verdict(&mut self) -> Result<(), String> {
-        match self.planes.as_mut().and_then(Planes::take_violation) {
-            Some(Violation { what, call_id: Some(call_id) }) => Err(format!("{what}\n{}", self.trail(&call_id))),
-            Some(Violation { what, call_id: None }) => Err(format!("{what}\n{}", self.trail(""))),
-            None => Ok(()),
-        }
+        let Some(planes) = &mut self.planes else { return Ok(()) };
+        let found = planes.take_violation().map_or_else(|| invariants::of_the_wire(self), Err);
+        self.condemned |= found.is_err();
+        found.map_err(|Violation { what, call_id }| format!("{what}\n{}", self.trail(&call_id.unwrap_or_default())))
     }
 }
 
 impl Drop for Simulation {
     fn drop(&mut self) {
         if !std::thread::panicking()
+            && !self.condemned
             && let Err(what) = self.verdict()
         {
             panic!("{what}");

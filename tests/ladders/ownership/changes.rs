@@ -6,9 +6,9 @@ use crate::must;
 use common::ids::{NodeId, Plane};
 use common::keys::Use;
 use common::time::Duration;
-use simulated_rack::checkers::accounting;
 use simulated_rack::hosts::actor::dialog::Dialog;
 use simulated_rack::hosts::actor::message::Message;
+use simulated_rack::invariants::i04_accounting as accounting;
 use simulated_rack::script::ActorId;
 use simulated_rack::simulation::Simulation;
 

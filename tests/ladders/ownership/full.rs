@@ -5,8 +5,8 @@ use super::changes::{AT, BOB, OWNER, Outcome, Story, alice, bob, ms, play, repea
 use crate::must;
 use crate::stage::holds;
 use common::time::Duration;
-use simulated_rack::checkers::accounting;
 use simulated_rack::hosts::actor::dialog::Dialog;
+use simulated_rack::invariants::i04_accounting as accounting;
 use simulated_rack::simulation::Simulation;
 
 /// Retry-After of a node's 503 and of the load manager's.

@@ -3,8 +3,8 @@
 use super::{BOB, all_ring, bobs_phones, ends, hears_of_it, tag};
 use crate::stage::{holds, open, play};
 use common::time::Duration;
-use simulated_rack::checkers::{accounting, leftovers};
 use simulated_rack::hosts::actor::dialog::Answer;
+use simulated_rack::invariants::{i04_accounting as accounting, i08_leftovers as leftovers};
 use simulated_rack::network::Conditions;
 
 /// Both phones' tags come to the caller, the one that answers is kept, the other one is cancelled.

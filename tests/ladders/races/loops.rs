@@ -3,8 +3,8 @@
 use super::{BOB, all_ring, bobs_phones, ends};
 use crate::stage::{holds, is, open, play};
 use common::time::Duration;
-use simulated_rack::checkers::leftovers;
 use simulated_rack::hosts::actor::dialog::Draft;
+use simulated_rack::invariants::i08_leftovers as leftovers;
 use simulated_rack::network::Conditions;
 use simulated_rack::script::{ActorId, RelayId};
 use simulated_rack::simulation::Simulation;

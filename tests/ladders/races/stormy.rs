@@ -4,8 +4,8 @@ use super::{BOB, all_ring, bobs_phones, ends, established, hears_of_it, tag};
 use crate::seeds::under_three_conditions;
 use crate::stage::holds;
 use common::time::Duration;
-use simulated_rack::checkers::accounting;
 use simulated_rack::hosts::actor::dialog::Answer;
+use simulated_rack::invariants::i04_accounting as accounting;
 use simulated_rack::network::Conditions;
 use simulated_rack::simulation::Simulation;
 

@@ -1,6 +1,7 @@
 //! A simulated call-control node: all of its pure cores, wired as its `io` wires them. A restart makes new ones: nothing
 //! but the configuration survives, and that an operator wants it drained.
 
+mod misled;
 mod planted;
 mod watched;
 mod ways;
@@ -31,6 +32,7 @@ use common::time::{Duration, Time, WallMillis};
 use common::wire::frame::{self, Message};
 use common::wire::heartbeat::{self, Heartbeat};
 use common::wire::proxy::Sent;
+use misled::Misled;
 use planted::Planted;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -100,6 +102,8 @@ pub struct NodeHost {
     refused: u64,
     /// Datagrams of other nodes' workers that said nothing.
     unread: u64,
+    /// By how much its wall clock has jumped.
+    jumped_ms: i64,
 }
 
 /// One incarnation.
@@ -107,6 +111,7 @@ struct Alive {
     boot: BootId,
     core: Core,
     courier: Courier,
+    misled: Misled,
     /// None in a rack that stands: nobody asks who is alive.
     membership: Option<Membership>,
     gate: Gate,
@@ -181,6 +186,7 @@ impl Due for NodeHost {
         let heart = alive.membership.as_ref().map(|m| m.heart.next_due());
         let timers = alive.core.next_due().filter(|_| !alive.shut && self.stuck.is_none());
         let planted = alive.membership.as_ref().and_then(|m| m.planted.next_due());
+        let planted = planted.into_iter().chain(alive.misled.next_due()).min();
         [heart, timers, planted, client, alive.reconnect_at].into_iter().flatten().min()
     }
 }
@@ -202,6 +208,7 @@ impl NodeHost {
             stale: 0,
             refused: 0,
             unread: 0,
+            jumped_ms: 0,
         }
     }
 
@@ -278,6 +285,10 @@ impl NodeHost {
         self.plane_of(address).is_some_and(|plane| address == self.control_address(plane))
     }
 
+    pub fn is_shadow(&self, address: SocketAddr) -> bool {
+        self.plane_of(address).is_some_and(|plane| address == self.shadow_address(plane))
+    }
+
     pub fn is_stopped(&self) -> bool {
         self.held.is_some()
     }
@@ -291,6 +302,14 @@ impl NodeHost {
         self.plant = plant;
         let membership = self.alive.iter_mut().filter_map(|alive| alive.membership.as_mut());
         membership.for_each(|membership| membership.planted = Planted::new(plant));
+        let id = self.ways.config.id;
+        self.alive.iter_mut().for_each(|alive| {
+            alive.misled = Misled::new(Post { node: id, boot: alive.boot, worker: 0 }, plant);
+        });
+    }
+
+    pub fn jump_wall(&mut self, by_ms: i64) {
+        self.jumped_ms += by_ms;
     }
 
     /// Its worker stands still.
@@ -347,6 +366,11 @@ impl NodeHost {
         self.alive.as_ref().map(|a| &a.core.node)
     }
 
+    /// Other nodes' calls of which it keeps something.
+    pub fn shadows(&self) -> usize {
+        self.alive.as_ref().map_or(0, |a| a.core.shadows.shelf.status().images)
+    }
+
     pub fn start(&mut self, now: Time, boot: BootId) {
         // A process of its own, with keys of its own; which of them stand, beacons tell it.
         self.ways.keys = Arc::new(Keys::clone(&self.born));
@@ -392,6 +416,7 @@ impl NodeHost {
             boot,
             core: Core::new(setup),
             courier: Courier::new(us, &self.ways.rack),
+            misled: Misled::new(us, self.plant),
             shut: membership.is_some(),
             membership,
             gate: Gate::new(now),
@@ -486,7 +511,10 @@ impl NodeHost {
         let Some(alive) = &mut self.alive else { return Vec::new() };
         let mut released = Vec::new();
         let opened = alive.courier.open(&self.ways.keys, clock.at(now), from, bytes);
-        let heard = opened.map(|(post, plain)| alive.core.packet(now, post, &plain, &mut released).is_ok());
+        let heard = opened.map(|(post, mut plain)| {
+            alive.misled.hears(&alive.core.shadows.shelf, &mut plain);
+            alive.core.packet(now, post, &plain, &mut released).is_ok()
+        });
         self.unread += u64::from(heard != Ok(true));
         self.carry_out(now, wall, released, location)
     }
@@ -504,7 +532,14 @@ impl NodeHost {
             told = membership.planted.looks_at(us, &membership.adopted);
         }
         let passage = alive.look(now);
-        let out = if told { self.drive(now, wall, Some(Input::Placement), location) } else { Vec::new() };
+        let mut out = if told { self.drive(now, wall, Some(Input::Placement), location) } else { Vec::new() };
+        let taken = match &mut self.alive {
+            Some(alive) if told => alive.misled.takes(&mut alive.core.shadows.shelf, &alive.view.placements.current),
+            _ => Vec::new(),
+        };
+        for (hash, image) in taken {
+            out.extend(self.drive(now, wall, Some(Input::Inherit { hash, image }), location));
+        }
         (passage, out)
     }
 
@@ -600,6 +635,8 @@ impl NodeHost {
             out = self.round(now, wall, location).1;
             out.extend(self.drive(now, wall, None, location));
             out.extend(self.denied(now, wall, location));
+            let said = self.alive.as_mut().map(|alive| alive.misled.due(now)).unwrap_or_default();
+            out.extend(self.forged(now, wall, said, location));
         }
         let Some(alive) = &mut self.alive else { return out };
         if let Some(beat) =
@@ -660,7 +697,9 @@ impl NodeHost {
 
     /// Hands the core an input (or its due timers) and carries out what it wants.
     fn drive(&mut self, now: Time, wall: WallMillis, input: Option<Input>, location: &mut LocationHost) -> Vec<Out> {
+        let wall = WallMillis(wall.0.saturating_add_signed(self.jumped_ms));
         let Some(alive) = &mut self.alive else { return Vec::new() };
+        let input = input.map(|input| alive.misled.comes(input));
         let mut released = Vec::new();
         match input {
             Some(input) => alive.core.handle(now, wall, &alive.view, input, &mut released),
@@ -681,8 +720,8 @@ impl NodeHost {
         let Some(alive) = &mut self.alive else { return Vec::new() };
         let plane = alive.membership.as_mut().map_or(Plane::A, |membership| membership.heart.lm_plane(now));
         let (boot, epoch, leased) = (alive.boot, alive.view.placements.current.epoch(), alive.has_lease(now));
-        let (mut out, mut asks, mut written) = (Vec::new(), Vec::new(), Vec::new());
-        for effect in released {
+        let (mut out, mut asks, mut written, mut forged) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for effect in released.into_iter().filter_map(|effect| alive.misled.goes(effect)) {
             match effect {
                 Effect::Send { .. } | Effect::Inside { .. } if !leased => alive.refused += 1,
                 Effect::Send { listener, to, transport, bytes, .. } => {
@@ -705,7 +744,8 @@ impl NodeHost {
                 Effect::Journal(_) | Effect::Inherited { .. } | Effect::Forgotten => {}
             }
         }
-        for parcel in alive.core.parcels() {
+        for mut parcel in alive.core.parcels() {
+            forged.extend(alive.misled.tells(now, &mut parcel));
             alive.courier.pack(&self.ways.keys, Sent::at(clock.at(now)), &parcel, |plane, to, octets| {
                 out.push(Out::Shadow { plane, to, bytes: Bytes::copy_from_slice(octets) });
             });
@@ -713,7 +753,26 @@ impl NodeHost {
         for call in written {
             out.extend(self.drive(now, wall, Some(Input::Written { call }), location));
         }
+        out.extend(self.forged(now, wall, forged, location));
         out.extend(self.client_effects(now, wall, asks, location));
+        out
+    }
+
+    /// What nobody has said, and a planted bug takes for said.
+    fn forged(
+        &mut self,
+        now: Time,
+        wall: WallMillis,
+        said: Vec<(Post, Vec<u8>)>,
+        location: &mut LocationHost,
+    ) -> Vec<Out> {
+        let mut out = Vec::new();
+        for (by, plain) in said {
+            let Some(alive) = &mut self.alive else { return out };
+            let mut released = Vec::new();
+            self.unread += u64::from(alive.core.packet(now, by, &plain, &mut released).is_err());
+            out.extend(self.carry_out(now, wall, released, location));
+        }
         out
     }
 }

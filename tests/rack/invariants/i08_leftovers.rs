@@ -1,4 +1,5 @@
-//! I8: when everybody is done, nothing is left in any node: no transaction, no response context, no call, no timer.
+//! I8: when everybody is done, nothing is left in any node: no transaction, no response context, no call, no timer, and no
+//! shadow of another's call.
 
 use crate::simulation::Simulation;
 use common::time::Duration;
@@ -24,5 +25,6 @@ fn left(s: &Simulation) -> Option<String> {
             ));
         }
     }
-    None
+    let shadows = s.sites().iter().flat_map(|site| &site.nodes).find(|node| node.shadows() > 0);
+    shadows.map(|node| format!("node {} still has shadows of {} calls", node.id(), node.shadows()))
 }

@@ -2,18 +2,21 @@
 //! processes run; not at what anybody counts or logs. Holds in every simulation in which heartbeats beat.
 //!
 //! - Leases (`leases`): nobody sends towards the outside without one.
-//! - I5 (`down`): no SIP message to a node more than 200 ms after it was marked down.
-//! - I6 (`holders`): one holder a call; who holds one that lives keeps it.
+//! - I5 (`i05_down`): no SIP message to a node more than 200 ms after it was marked down.
+//! - I6 (`i06_holders`): one holder a call; who holds one that lives keeps it.
 //! - no slot is without an owner for more than 450 ms while the load manager judges (`owners`).
 //! - no message is passed to a node that has seen it.
+//! - rule 1 (`ack_after_shadow`): nothing that stops a repeat leaves before a backup holds what it says.
 
+use super::ack_after_shadow::AckAfterShadow;
 use super::beacons::Beacons;
-use super::down::Down;
-use super::holders::Holders;
+use super::i05_down::Down;
+use super::i06_holders::Holders;
 use super::leases::Leases;
 use super::owners::Owners;
 use crate::network::Datagram;
 use crate::site::Site;
+use common::call_hash::CallHash;
 use common::ids::{BootId, NodeId};
 use common::sip::call_id;
 use common::time::Time;
@@ -27,6 +30,7 @@ pub struct Planes {
     down: Down,
     holders: Holders,
     owners: Owners,
+    shadowed: AckAfterShadow,
     live: Live,
     beacons: Beacons,
     violation: Option<Violation>,
@@ -74,6 +78,15 @@ impl Planes {
         }
         let header = inside(site, datagram);
         let mut found = self.leases.sent(site, now, datagram);
+        if site.nodes.iter().any(|node| node.is_shadow(datagram.from)) {
+            self.shadowed.told(site, now, datagram);
+        }
+        if let Some((header, start)) = header.as_ref().filter(|_| site.lm.is_egress(datagram.to)) {
+            let message = &datagram.bytes[*start..];
+            let hash = CallHash::of(&site.keys.placement, call_id(message).unwrap_or_default());
+            let lives = |node, boot| self.live.nodes.get(&node) == Some(&boot);
+            found = found.and(self.shadowed.leaves(now, (header.sender, header.boot), hash, message, lives));
+        }
         if let Some((header, _)) = &header {
             let to = site.nodes.iter().find(|node| node.owns(datagram.to)).map(|node| node.id());
             let seen = to.filter(|to| header.visited.contains(to));
@@ -88,6 +101,15 @@ impl Planes {
         let node = site.nodes.iter().find(|node| node.owns(datagram.to) && node.is_control(datagram.to));
         if let (Some(node), Some(beacon)) = (node, node.and_then(|_| self.beacons.read(site, datagram))) {
             self.leases.heard(node, &beacon);
+        }
+        if site.nodes.iter().any(|node| node.is_shadow(datagram.to)) {
+            self.shadowed.heard(site, datagram);
+        }
+        if site.lm.is_egress(datagram.from)
+            && let Some((_, start)) = inside(site, datagram)
+        {
+            let message = &datagram.bytes[start..];
+            self.shadowed.comes(CallHash::of(&site.keys.placement, call_id(message).unwrap_or_default()), message);
         }
     }
 

@@ -1,41 +1,29 @@
 //! I9: no message of ours without a cause. A response answers a request that came from there; a request goes on for one
 //! that came in; a CANCEL follows an INVITE of ours, an ACK an ACK, or a refusal that came from there.
 
-use crate::hosts::actor::message::Message;
+use super::wire::{Rung, Wire};
 use crate::simulation::Simulation;
-use std::net::SocketAddr;
-
-struct Seen {
-    from: SocketAddr,
-    to: SocketAddr,
-    message: Message,
-    branch: String,
-    survived: bool,
-}
 
 pub fn check(s: &Simulation) -> Result<(), String> {
-    let seen: Vec<Seen> = s
-        .wire()
-        .iter()
-        .filter_map(|carried| {
-            let message = Message::parse(&carried.bytes)?;
-            let branch = message.branch();
-            Some(Seen { from: carried.from, to: carried.to, message, branch, survived: carried.survived })
-        })
-        .collect();
-    for (at, one) in seen.iter().enumerate().filter(|(_, one)| s.is_vip(one.from)) {
-        let before = &seen[..at];
-        if !has_cause(one, before) {
-            return Err(format!("no cause for {} {:?}\n{}", one.to, one.message, s.ladder()));
+    holds(&Wire::read(s)).map_err(|(what, _)| format!("{what}\n{}", s.ladder()))
+}
+
+/// Of any run, at any moment of it.
+pub fn holds(wire: &Wire) -> Result<(), (String, String)> {
+    for (call_id, rungs) in &wire.calls {
+        for (at, one) in rungs.iter().enumerate().filter(|(_, one)| one.outwards) {
+            if !has_cause(one, &rungs[..at]) {
+                return Err((format!("I9: no cause for {} {:?}", one.to, one.message), call_id.clone()));
+            }
         }
     }
     Ok(())
 }
 
-fn has_cause(ours: &Seen, before: &[Seen]) -> bool {
+fn has_cause(ours: &Rung, before: &[Rung]) -> bool {
     let (vip, far) = (ours.from, ours.to);
     let message = &ours.message;
-    let came = |one: &&Seen| one.to == vip && one.survived && one.message.call_id() == message.call_id();
+    let came = |one: &&Rung| one.to == vip && one.survived;
     let mut heard = before.iter().filter(came);
     if !message.is_request() {
         // Its topmost Via is now that of the one who asked.
@@ -46,7 +34,7 @@ fn has_cause(ours: &Seen, before: &[Seen]) -> bool {
                 && one.message.cseq() == message.cseq()
         });
     }
-    let went_on = |one: &Seen| {
+    let went_on = |one: &Rung| {
         one.message.is_request() && one.message.method() == message.method() && one.message.cseq() == message.cseq()
     };
     match message.method() {

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "how many seeds, and new ones, come from the environment and the clock")]
 
 mod calls;
+mod coverage;
 mod deaths;
 mod faults;
 mod leases;
@@ -18,6 +19,7 @@ mod registration;
 mod rfc3665;
 mod seeds;
 mod session_timers;
+mod shadows;
 mod stage;
 mod takeover;
 mod trunks;

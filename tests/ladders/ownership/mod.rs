@@ -1,7 +1,7 @@
 //! Who holds a call, whatever happens to the nodes: four of them on two planes. What goes over the planes is checked in
-//! each of these, as in every ladder whose nodes beat (`checkers::planes`).
+//! each of these, as in every ladder whose nodes beat (`invariants::planes`).
 
-mod changes;
+pub mod changes;
 mod chaos;
 mod forged;
 mod full;
@@ -10,7 +10,7 @@ mod keys;
 use crate::must;
 use simulated_rack::simulation::Simulation;
 
-const FOUR: &str = include_str!("../../rack/four.yaml");
+pub const FOUR: &str = include_str!("../../rack/four.yaml");
 
 /// The load manager counts on everybody that runs and is not drained, and all stand under its epoch.
 fn is_settled(s: &Simulation) -> bool {
@@ -27,7 +27,7 @@ fn has_turned(s: &Simulation) -> bool {
     s.nodes().iter().all(|node| node.generations() == s.lm().generations())
 }
 
-fn settles(s: &mut Simulation) -> Result<(), String> {
+pub fn settles(s: &mut Simulation) -> Result<(), String> {
     // Who went down too often is held down for a minute at most.
     must(s, 75, "the placement settles", is_settled)
 }

@@ -57,6 +57,8 @@ struct Engine {
     member: bool,
     /// Its epoch.
     seen: Epoch,
+    /// When this incarnation last entered the placement.
+    entered: Option<Time>,
     problems: Problems,
 }
 
@@ -73,6 +75,7 @@ impl Node {
             asks: Asks::default(),
             inquiries: Inquiries::of(boot),
             member: false,
+            entered: None,
             seen: Epoch(0),
             problems: Problems::default(),
             station,

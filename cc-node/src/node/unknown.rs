@@ -16,9 +16,16 @@ use common::flow::Flow;
 use common::ids::NodeId;
 use common::placement::{Placement, Way};
 use common::sip::{Gist, MethodKind, SipMessage};
+use common::time::Duration;
 use common::token;
 use common::wire::proxy::{Direction, Inquiry, ProxyHeader};
 use smallvec::SmallVec;
+
+/// A node that has entered the placement asks others about calls that it does not know for so long: until then it is told of
+/// those that it is to shadow, and what is under way is repeated for as long (64 × T1).
+const NEW_FOR: Duration = Duration::from_secs(32);
+/// The first of a slot's list that live: its owner, who goes on when that dies, and who goes on then.
+const MAY_HOLD: usize = 3;
 
 impl Engine {
     pub(super) fn asker(&self, turn: &Turn<'_>) -> Asker {
@@ -27,9 +34,17 @@ impl Engine {
 
     /// Takes the request, unless another node may hold what it belongs to: then that is asked.
     pub(super) fn known_or_asked_about(&mut self, turn: &mut Turn<'_>, asked: Asked) {
-        let may_be_asked = matches!(asked.method, MethodKind::Invite | MethodKind::Cancel | MethodKind::Ack);
-        if !may_be_asked {
-            return self.in_a_call_elsewhere(turn, asked);
+        if !matches!(asked.method, MethodKind::Cancel | MethodKind::Ack)
+            && self.proxy.table.find_server(asked.key).is_none()
+        {
+            let others = self.in_a_call_elsewhere(turn, &asked.request, asked.call);
+            if !others.is_empty() {
+                let about = About { transaction: asked.key.number(), method: asked.method, status: 0 };
+                return self.ask(turn, about, asked.header, &asked.request, &others);
+            }
+        }
+        if !matches!(asked.method, MethodKind::Invite | MethodKind::Cancel | MethodKind::Ack) {
+            return self.take(turn, asked);
         }
         if self.is_settled(turn, &asked.header, &asked.request, asked.call) {
             return self.take(turn, asked);
@@ -59,16 +74,22 @@ impl Engine {
         self.ask(turn, about, asked.header, &asked.request, &others);
     }
 
-    /// A request within a dialog whose call has its shadow here: its token names this node, and another has gone on with
-    /// the call. That one must hear of its end.
-    fn in_a_call_elsewhere(&mut self, turn: &mut Turn<'_>, asked: Asked) {
-        let is_elsewhere = asked.request.to_tag().is_some() && self.proxy.table.find_server(asked.key).is_none();
-        let holder = turn.view.holder(asked.call).filter(|_| is_elsewhere && !asked.silent);
-        let Some(holder) = holder.filter(|_| !self.proxy.calls.has_dialog(&asked.request)) else {
-            return self.take(turn, asked);
-        };
-        let about = About { transaction: asked.key.number(), method: asked.method, status: 0 };
-        self.ask(turn, about, asked.header, &asked.request, &[holder]);
+    /// Within a dialog that is not known here: its token names this node, and while that was dead another has gone on with the
+    /// call. It must hear of the call's end. Who it is says the call's shadow; a node that has just come back has no shadows
+    /// yet, and asks who might be.
+    fn in_a_call_elsewhere(&self, turn: &Turn<'_>, message: &SipMessage, call: CallHash) -> SmallVec<[NodeId; 4]> {
+        if message.to_tag().is_none() || self.proxy.calls.has_dialog(message) {
+            return SmallVec::new();
+        }
+        if let Some(holder) = turn.view.holder(call) {
+            return SmallVec::from_slice(&[holder]);
+        }
+        if self.entered.is_none_or(|at| turn.now.since(at) >= NEW_FOR) {
+            return SmallVec::new();
+        }
+        let current = &turn.view.placements().current;
+        let lives = |node: &NodeId| *node != self.station.id && current.live(*node).is_some();
+        current.list(call.slot()).filter(lives).take(MAY_HOLD).collect()
     }
 
     /// The same for a response.
@@ -87,6 +108,17 @@ impl Engine {
             let (slot, token) = (call.slot(), self.token_of(&response));
             let way = Way { slot, token, opens: Some(true), diverted: false, late: true, response: true };
             let others = self.others(turn, way, key.number());
+            if !others.is_empty() {
+                let about = About { transaction: key.number(), method, status: response.status() };
+                return self.ask(turn, about, header, &response, &others);
+            }
+        }
+        if !matches!(method, MethodKind::Invite | MethodKind::Cancel)
+            && let Some(key) = self.client_key(&response)
+            && self.proxy.table.find_client(key).is_none()
+        {
+            // Whoever has gone on with the call may have sent the request again, and waits for this.
+            let others = self.in_a_call_elsewhere(turn, &response, call);
             if !others.is_empty() {
                 let about = About { transaction: key.number(), method, status: response.status() };
                 return self.ask(turn, about, header, &response, &others);
@@ -241,6 +273,10 @@ impl Engine {
         let Some(message) = message else { return turn.drop(DropReason::Malformed) };
         let call_id = Bytes::copy_from_slice(message.call_id());
         turn.about = Some(self.about(&header, &message));
+        if self.must_wait(turn, &message) {
+            // Nobody can say yet; it will come again.
+            return turn.drop(DropReason::Inheriting);
+        }
         if !message.is_request() {
             let key = self.client_key(&message);
             let held = key.is_some_and(|key| self.proxy.table.find_client(key).is_some());
@@ -253,7 +289,7 @@ impl Engine {
         let Some(asked) = self.asked(message, header) else { return turn.drop(DropReason::Malformed) };
         let transaction = transaction(self, &asked);
         let in_a_call = || {
-            let by_transaction = matches!(asked.method, MethodKind::Invite | MethodKind::Cancel | MethodKind::Ack);
+            let by_transaction = matches!(asked.method, MethodKind::Cancel | MethodKind::Ack);
             !by_transaction && self.proxy.calls.has_dialog(&asked.request)
         };
         let held = self.proxy.table.find_server(transaction).is_some() || in_a_call();
@@ -295,6 +331,9 @@ impl Engine {
             turn.trace.note(turn.now, Noted::call(CallHash(0)), Event::Forgot);
             self.asks.forget_all();
             self.inquiries.clear();
+        }
+        if member && (!self.member || between) {
+            self.entered = Some(turn.now);
         }
         self.member = member || self.member && !is_others(current);
         if moved {

@@ -56,14 +56,10 @@ pub enum Plant {
     TargetsNotShadowed,
     /// Nor is the answer.
     AnswerNotShadowed,
-    /// Nor is the caller's CANCEL.
-    CancelNotShadowed,
     /// Who goes on tells nobody: it counts on the backups of the dead one.
     HeirKeepsToItself,
     /// A former backup is not told to let go, and what it holds is never checked.
     NeverReleases,
-    /// A CDR's id depends on who writes it.
-    NodeInCdrId,
     /// Everybody who has a dead node's call goes on with it.
     TwoGoOn,
     /// A record is applied though the one before it is missing.
@@ -73,7 +69,7 @@ pub enum Plant {
 }
 
 impl Plant {
-    pub const ALL: [Plant; 33] = [
+    pub const ALL: [Plant; 31] = [
         Plant::NoLease,
         Plant::LeaseFromReceipt,
         Plant::BeaconWithoutEcho,
@@ -100,10 +96,8 @@ impl Plant {
         Plant::NoProbe,
         Plant::TargetsNotShadowed,
         Plant::AnswerNotShadowed,
-        Plant::CancelNotShadowed,
         Plant::HeirKeepsToItself,
         Plant::NeverReleases,
-        Plant::NodeInCdrId,
         Plant::TwoGoOn,
         Plant::GapApplied,
         Plant::AckedUnread,

@@ -72,6 +72,8 @@ pub struct Simulation {
     planned: u64,
     /// By how much the wall clock of every host has jumped.
     pub(crate) jumped_ms: i64,
+    /// More may be dead at a time than the rack promises to outlive.
+    pub(crate) storm: bool,
     /// A verdict was not passed: nobody need hear of it again.
     condemned: bool,
 }
@@ -125,6 +127,7 @@ impl Simulation {
             plans: BTreeMap::new(),
             planned: 0,
             jumped_ms: 0,
+            storm: false,
             condemned: false,
         }
     }
@@ -487,6 +490,13 @@ impl Simulation {
     /// Whether the load manager has removed an incarnation since it held anything of this call.
     pub fn planes_saw_a_death_of(&self, call_id: &str) -> bool {
         self.planes.as_ref().is_some_and(|planes| planes.is_orphaned(call_id))
+    }
+
+    /// From now on more may be dead, cut off or lost at a time than the rack promises to outlive: that a CANCEL silences
+    /// whom it was for, and that nothing leaves before a backup can be seen to hold it, is not asked any more.
+    pub fn weathers_a_storm(&mut self) {
+        self.storm = true;
+        self.planes.iter_mut().for_each(Planes::weathers_a_storm);
     }
 
     /// Whether everything was as it must be so far, on the planes and on the wire (see `invariants`).

@@ -57,6 +57,7 @@ impl Storm {
     pub fn new(seed: u64, plant: Option<Plant>) -> Result<Storm, String> {
         let mut s = Simulation::of_rack(FOUR, seed);
         s.plant(plant);
+        s.weathers_a_storm();
         let ms = Duration::from_millis;
         let pickups = [
             Pickup::After(ms(300)),

@@ -50,9 +50,11 @@ fn dialogs(rungs: &[Rung]) -> Result<(), String> {
 }
 
 fn dialog(rungs: &[Rung], from: usize, of: &Tags) -> Result<(), String> {
-    let within: Vec<&Rung> = rungs[from..].iter().filter(|rung| tags(rung) == *of).collect();
+    let within: Vec<&Rung> = rungs.iter().filter(|rung| tags(rung) == *of).collect();
+    // A BYE may have come in before the ACK went out.
+    let earlier = rungs[..from].iter().filter(|rung| tags(rung) == *of).count();
     let mut over = false;
-    for (at, rung) in within.iter().enumerate() {
+    for (at, rung) in within.iter().enumerate().skip(earlier) {
         let before = &within[..at];
         let (status, method) = (rung.message.status(), rung.message.method());
         if rung.outwards && matches!(status, 481 | 408 | 503) && !over {

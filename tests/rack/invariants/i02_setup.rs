@@ -7,14 +7,19 @@ use common::time::{Duration, Time};
 /// Nobody rings for so long after the CANCEL has come in.
 const RINGS_ON: Duration = Duration::from_secs(2);
 
+pub fn holds(wire: &Wire) -> Result<(), (String, String)> {
+    each(wire, |rungs| one_outcome(rungs).and_then(|()| one_ring(rungs)))
+}
+
 /// `lost`: how many messages were lost between two moments, in the rack and out of it; each may cost an interval of the
 /// timers that repeat.
-pub fn holds(wire: &Wire, now: Time, lost: impl Fn(Time, Time) -> usize) -> Result<(), (String, String)> {
-    for (call_id, rungs) in &wire.calls {
-        let found = one_outcome(rungs).and_then(|()| one_ring(rungs)).and_then(|()| silence(rungs, now, &lost));
-        found.map_err(|why| (format!("I2: {why}"), call_id.clone()))?;
-    }
-    Ok(())
+pub fn is_silenced(wire: &Wire, now: Time, lost: impl Fn(Time, Time) -> usize) -> Result<(), (String, String)> {
+    each(wire, |rungs| silence(rungs, now, &lost))
+}
+
+fn each(wire: &Wire, is_right: impl Fn(&[Rung]) -> Result<(), String>) -> Result<(), (String, String)> {
+    let wrong = |(id, rungs): (&String, &Vec<Rung>)| Some((format!("I2: {}", is_right(rungs).err()?), id.clone()));
+    wire.calls.iter().find_map(wrong).map_or(Ok(()), Err)
 }
 
 /// What a caller hears of one INVITE: 2xx, or one refusal. If it was answered, the caller is not told otherwise.

@@ -46,7 +46,8 @@ pub fn of_the_wire(s: &Simulation) -> Result<(), Violation> {
     let wire = Wire::read(s);
     let kept = |call_id: &str| !s.planes_saw_a_death_of(call_id);
     let found = i01_established::holds(&wire)
-        .and_then(|()| i02_setup::holds(&wire, s.now(), |from, to| s.losses(from, to)))
+        .and_then(|()| i02_setup::holds(&wire))
+        .and_then(|()| if s.storm { Ok(()) } else { i02_setup::is_silenced(&wire, s.now(), |a, b| s.losses(a, b)) })
         .and_then(|()| i03_registration::holds(&wire))
         .and_then(|()| i04_accounting::holds(s, &wire, kept))
         .and_then(|()| i09_causes::holds(&wire));

@@ -31,6 +31,8 @@ pub struct Planes {
     holders: Holders,
     owners: Owners,
     shadowed: AckAfterShadow,
+    /// Slow backups cannot be told from others.
+    storm: bool,
     live: Live,
     beacons: Beacons,
     violation: Option<Violation>,
@@ -68,6 +70,10 @@ impl Live {
 }
 
 impl Planes {
+    pub fn weathers_a_storm(&mut self) {
+        self.storm = true;
+    }
+
     /// A datagram leaves a host.
     pub fn sent(&mut self, site: &Site, now: Time, datagram: &Datagram) {
         if site.lm.is_control(datagram.from)
@@ -85,7 +91,9 @@ impl Planes {
             let message = &datagram.bytes[*start..];
             let hash = CallHash::of(&site.keys.placement, call_id(message).unwrap_or_default());
             let lives = |node, boot| self.live.nodes.get(&node) == Some(&boot);
-            found = found.and(self.shadowed.leaves(now, (header.sender, header.boot), hash, message, lives));
+            if !self.storm {
+                found = found.and(self.shadowed.leaves(now, (header.sender, header.boot), hash, message, lives));
+            }
         }
         if let Some((header, _)) = &header {
             let to = site.nodes.iter().find(|node| node.owns(datagram.to)).map(|node| node.id());

@@ -127,10 +127,6 @@ impl Misled {
                 let bytes = self.sends(bytes)?;
                 Some(Effect::Send { after, listener, to, transport, bytes })
             }
-            Effect::Cdr { call, mut cdr } if self.is(Plant::NodeInCdrId) => {
-                cdr.id = format!("{}{}", cdr.id, self.us.node);
-                Some(Effect::Cdr { call, cdr })
-            }
             effect => Some(effect),
         }
     }
@@ -167,7 +163,6 @@ fn leave_out(plant: Plant, body: &mut Body) {
             _ => {}
         },
         (Plant::AnswerNotShadowed, Body::Record { what, .. }) if matches!(what, What::Answered(_)) => *what = nothing,
-        (Plant::CancelNotShadowed, Body::Record { what, .. }) if *what == What::Cancelled => *what = nothing,
         (Plant::HeirKeepsToItself, body @ Body::Whole { .. }) => *body = Body::Probe,
         (Plant::NeverReleases, body @ (Body::Release { .. } | Body::Check { .. })) => *body = Body::Probe,
         _ => {}

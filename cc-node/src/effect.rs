@@ -30,7 +30,7 @@ pub enum Input {
     Dns { ask: DnsAsk, answer: DnsAnswer },
     /// A dead holder's call is this node's now.
     Inherit { hash: CallHash, image: Box<Image> },
-    /// The CDR of this call is where it is safe.
+    /// The CDR of this call is where it is safe. Or it was given up, since too many waited for the disk.
     Written { call: Arc<CallKey> },
     /// [`View::placements`] is another one than at the last input.
     Placement,

@@ -3,8 +3,8 @@
 //!
 //! Imports run downwards only: a module may use what stands above it here.
 //!
-//! 1. `cdr`, `record`, `image`, `dns`, `effect`: the call detail record, what the journal holds, a call as that tells it,
-//!    questions to the DNS, what goes in and comes out of a worker.
+//! 1. `cdr`, `spool`, `record`, `image`, `dns`, `effect`: the call detail record, lines on their way to a disk that may
+//!    fail, what the journal holds, a call as that tells it, questions to the DNS, what goes in and comes out of a worker.
 //! 2. `problems`, `stats`, `trace`, `turn`, `station`: samples of what was unfit, a worker's counters, its flight recorder,
 //!    one input's worth of work, what the worker knows for good; `resolve`: RFC 3263, where a name leads.
 //! 3. `location`, `auth`, `registrar`: the replica and its stream, who is it, where are users.
@@ -20,6 +20,8 @@
 //! 10. `io`: sockets, threads, the admin port. The only place in this crate that touches the machine.
 
 pub mod cdr;
+
+pub mod spool;
 
 pub mod record;
 

@@ -139,6 +139,7 @@ impl AdminSource for Source {
             "subscribers": replica.subscribers,
             "contacts": replica.bindings,
             "cdrs_written": self.cdrs.written.load(Ordering::Relaxed),
+            "cdrs_waiting": self.cdrs.waiting.load(Ordering::Relaxed),
             "workers": workers.collect::<Vec<_>>(),
         })
     }

@@ -1,187 +1,294 @@
 //! Writes call detail records as JSON lines to `<data>/cc-node-<id>/cdr.jsonl`, on a thread of its own behind a bounded
-//! queue: a slow or full disk loses CDRs (counted, logged), never a worker's time. Called by `io::worker` through
-//! [`CdrSink`].
+//! queue: a slow, full or failing disk costs no worker any time. A worker hears which CDRs are durable and tells the
+//! shadows only then; until then they hold them, too. `crate::spool` decides what is written when; this is the queue, the
+//! thread and (`file`) the disk.
 
-use crate::effect::Cdr;
+mod file;
+
+use crate::effect::{CallKey, Cdr};
+use crate::spool::{At, Disk, Spool, Trouble};
 use common::io::clock::Clock;
 use common::time::{Duration, Time};
-use serde::Serialize;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use file::LineFile;
+use std::collections::VecDeque;
+use std::io;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::thread::JoinHandle;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// CDRs that may wait for the disk.
+/// CDRs on their way from the workers.
 const QUEUE: usize = 8192;
-/// After a write the thread looks again only so much later: at a thousand calls a second, being woken for each CDR
-/// costs the worker more than making it.
+/// Those that found no place in it wait at their worker, so many.
+const KEPT: usize = 8192;
+/// Octets that wait for the disk: some 90,000 CDRs.
+const WAITING: usize = 64 << 20;
+/// What comes within this time is written and synced together. Nor is the thread woken for each: at a thousand calls a
+/// second that costs the worker more than making the CDR.
 const GATHER: Duration = Duration::from_millis(5);
-/// An error of the disk is logged at most this often.
+/// Trouble with the disk is logged at most this often.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
+/// At the end of the process what still waits is tried so often, this far apart.
+const LAST_TRIES: usize = 5;
+const LAST_PAUSE: Duration = Duration::from_millis(100);
 
 /// Counters of the CDR stream.
 #[derive(Debug, Default)]
 pub struct CdrCounters {
+    /// Durable in the file.
     pub written: AtomicU64,
-    /// The queue was full.
+    /// Handed over and not durable yet.
+    pub waiting: AtomicU64,
+    /// Lost: too many waited.
     pub overflowed: AtomicU64,
-    /// The file could not be written.
-    pub failed: AtomicU64,
+    /// What the disk did not do, indexed by `At as usize`.
+    pub failures: [AtomicU64; At::ALL.len()],
 }
 
-/// A worker's end of the queue.
-#[derive(Clone)]
+enum Order {
+    Write(Handed),
+    Reopen,
+}
+
+struct Handed {
+    name: Name,
+    cdr: Box<Cdr>,
+}
+
+/// Whose CDR a line is.
+struct Name {
+    worker: u16,
+    call: Arc<CallKey>,
+}
+
+/// Calls whose CDRs are durable, on their way back to a worker. It looks once a round, at least each 50 ms: nobody waits
+/// for it, so it is not woken.
+#[derive(Default)]
+struct Receipts {
+    any: AtomicBool,
+    calls: Mutex<Vec<Arc<CallKey>>>,
+}
+
+impl Receipts {
+    fn put(&self, calls: &mut Vec<Arc<CallKey>>) {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner).append(calls);
+        self.any.store(true, Ordering::Release);
+    }
+
+    fn take(&self, calls: &mut Vec<Arc<CallKey>>) {
+        if self.any.load(Ordering::Relaxed) && self.any.swap(false, Ordering::Acquire) {
+            calls.append(&mut self.calls.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+}
+
+/// A worker's end.
 pub struct CdrSink {
-    queue: SyncSender<Cdr>,
+    worker: u16,
+    queue: SyncSender<Order>,
+    /// Found no place in the queue.
+    kept: VecDeque<Order>,
+    receipts: Arc<Receipts>,
     counters: Arc<CdrCounters>,
 }
 
 impl CdrSink {
     /// Never blocks.
-    pub fn write(&self, cdr: Cdr) {
-        if self.queue.try_send(cdr).is_err() {
+    ///
+    /// # Errors
+    /// Too many wait: it is lost, and counted.
+    pub fn write(&mut self, call: Arc<CallKey>, cdr: Box<Cdr>) -> Result<(), Arc<CallKey>> {
+        if self.kept.len() == KEPT {
             self.counters.overflowed.fetch_add(1, Ordering::Relaxed);
+            return Err(call);
         }
+        self.counters.waiting.fetch_add(1, Ordering::Relaxed);
+        self.kept.push_back(Order::Write(Handed { name: Name { worker: self.worker, call }, cdr }));
+        self.hand_over();
+        Ok(())
     }
 
-    pub fn counters(&self) -> &Arc<CdrCounters> {
-        &self.counters
+    /// Once a round: the calls whose CDRs are durable now. What found no place in the queue is tried again.
+    pub fn written(&mut self, calls: &mut Vec<Arc<CallKey>>) {
+        self.hand_over();
+        self.receipts.take(calls);
+    }
+
+    /// Oldest first.
+    fn hand_over(&mut self) {
+        while let Some(order) = self.kept.pop_front() {
+            if let Err(TrySendError::Full(order) | TrySendError::Disconnected(order)) = self.queue.try_send(order) {
+                self.kept.push_front(order);
+                return;
+            }
+        }
     }
 }
 
-/// Opens the file (making its directory) and starts the writer. It ends, with all written, when every sink is dropped.
-pub fn start(directory: &Path, clock: Clock) -> io::Result<(CdrSink, JoinHandle<()>)> {
+/// Tells the thread to open the file anew.
+pub struct Reopener(SyncSender<Order>);
+
+impl Reopener {
+    pub fn reopen(&self) {
+        // With a full queue the thread is at work, and sees by itself before each write whether the file was renamed.
+        let _ = self.0.try_send(Order::Reopen);
+    }
+}
+
+/// All ends of the stream; [`Writer::run`] is for a thread of its own.
+pub struct CdrStream<D> {
+    /// One a worker.
+    pub sinks: Vec<CdrSink>,
+    pub reopener: Reopener,
+    pub counters: Arc<CdrCounters>,
+    pub writer: Writer<D>,
+}
+
+/// Opens the file, making its directory: a node that cannot write its CDRs does not start.
+pub fn open(directory: &Path, workers: u16, clock: Clock) -> io::Result<CdrStream<LineFile>> {
     std::fs::create_dir_all(directory)?;
-    let file = OpenOptions::new().create(true).append(true).open(directory.join("cdr.jsonl"))?;
-    let (queue, lines) = sync_channel(QUEUE);
+    let mut file = LineFile::new(directory.join("cdr.jsonl"), clock);
+    file.open()?;
+    Ok(stream(file, workers, clock))
+}
+
+fn stream<D: Disk>(disk: D, workers: u16, clock: Clock) -> CdrStream<D> {
+    let (queue, orders) = sync_channel(QUEUE);
     let counters = Arc::new(CdrCounters::default());
-    let for_thread = counters.clone();
-    let writer = std::thread::Builder::new().name("cdr".into()).spawn(move || run(file, lines, clock, &for_thread))?;
-    Ok((CdrSink { queue, counters }, writer))
+    let receipts: Vec<Arc<Receipts>> = (0..workers).map(|_| Arc::default()).collect();
+    let sink = |(worker, receipts): (u16, &Arc<Receipts>)| CdrSink {
+        worker,
+        queue: queue.clone(),
+        kept: VecDeque::new(),
+        receipts: receipts.clone(),
+        counters: counters.clone(),
+    };
+    let sinks = (0..).zip(&receipts).map(sink).collect();
+    let writer = Writer {
+        orders,
+        spool: Spool::new(WAITING),
+        disk,
+        receipts,
+        counters: counters.clone(),
+        clock,
+        complained: None,
+    };
+    CdrStream { sinks, reopener: Reopener(queue), counters, writer }
 }
 
-/// Whole lines that wait for the file; more are lost, so a full disk costs bounded memory.
-const PENDING: usize = 1 << 20;
-
-struct Lines<W> {
-    file: W,
-    pending: Vec<u8>,
-    /// Lines in `pending`.
-    count: u64,
+pub struct Writer<D> {
+    orders: Receiver<Order>,
+    spool: Spool<Name>,
+    disk: D,
+    /// One a worker.
+    receipts: Vec<Arc<Receipts>>,
+    counters: Arc<CdrCounters>,
+    clock: Clock,
+    /// While there is trouble: when the log said so last.
+    complained: Option<Time>,
 }
 
-fn run(file: File, queue: Receiver<Cdr>, clock: Clock, counters: &CdrCounters) {
-    let mut lines = Lines { file, pending: Vec::with_capacity(64 * 1024), count: 0 };
-    let mut complained: Option<Time> = None;
-    loop {
-        // What is at hand goes in one write; with nothing at hand it is written at once.
-        let wait = if lines.pending.is_empty() { Duration::from_secs(3600) } else { Duration::ZERO };
-        let received = queue.recv_timeout(wait);
-        let result = match &received {
-            Ok(cdr) => lines.push(cdr, counters),
-            Err(_) => lines.flush(counters),
-        };
-        if let Err(error) = result {
-            let now = clock.now();
-            if complained.is_none_or(|at| now.since(at) > COMPLAIN_EVERY) {
-                complained = Some(now);
-                tracing::error!(%error, "CDRs cannot be written to cdr.jsonl: is the disk full?");
+impl<D: Disk> Writer<D> {
+    /// Until every sink is dropped; all is durable then that the disk takes.
+    pub fn run(mut self, is_stopping: impl Fn() -> bool) {
+        loop {
+            let due = self.spool.next_due().map(|due| due.since(self.clock.now()));
+            if self.spool.is_full() {
+                // Nothing is taken, so the end of the sinks would not be heard.
+                if is_stopping() {
+                    return self.end();
+                }
+                std::thread::park_timeout(due.unwrap_or_default().clamp(GATHER, LAST_PAUSE));
+            } else {
+                match self.orders.recv_timeout(due.unwrap_or(Duration::from_secs(3600))) {
+                    Ok(order) => {
+                        self.take(order);
+                        std::thread::park_timeout(GATHER);
+                        self.take_all();
+                    }
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => return self.end(),
+                }
             }
-            // The disk is not asked again at once.
-            if matches!(received, Err(RecvTimeoutError::Timeout)) {
-                std::thread::park_timeout(Duration::from_millis(200));
-            }
-        }
-        if matches!(received, Err(RecvTimeoutError::Disconnected)) {
-            return;
-        }
-        if received.is_err() && lines.pending.is_empty() {
-            std::thread::park_timeout(GATHER);
+            self.work();
         }
     }
-}
 
-impl<W: Write> Lines<W> {
-    fn push(&mut self, cdr: &impl Serialize, counters: &CdrCounters) -> io::Result<()> {
-        let line = serde_json::to_vec(cdr)?;
-        if self.pending.len() + line.len() >= PENDING {
-            self.flush(counters).inspect_err(|_| {
-                counters.failed.fetch_add(1, Ordering::Relaxed);
-            })?;
+    fn take_all(&mut self) {
+        while !self.spool.is_full()
+            && let Ok(order) = self.orders.try_recv()
+        {
+            self.take(order);
         }
-        self.pending.extend_from_slice(&line);
-        self.pending.push(b'\n');
-        self.count += 1;
-        Ok(())
     }
 
-    /// After an error what was not written stays, from the very octet on: no line is torn or doubled.
-    fn flush(&mut self, counters: &CdrCounters) -> io::Result<()> {
-        while !self.pending.is_empty() {
-            match self.file.write(&self.pending) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(n) => drop(self.pending.drain(..n)),
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
+    fn take(&mut self, order: Order) {
+        match order {
+            Order::Write(Handed { name, cdr }) => match serde_json::to_vec(&cdr) {
+                Ok(line) => self.spool.push(&line, name),
+                Err(error) => {
+                    self.counters.waiting.fetch_sub(1, Ordering::Relaxed);
+                    tracing::error!(%error, id = cdr.id, "ALARM: a CDR is no JSON");
+                }
+            },
+            Order::Reopen => {
+                self.spool.reopen();
+                self.spool.hurry();
             }
         }
-        counters.written.fetch_add(std::mem::take(&mut self.count), Ordering::Relaxed);
-        Ok(())
+    }
+
+    fn work(&mut self) {
+        let mut durable = Vec::new();
+        let done = self.spool.work(self.clock.now(), &mut self.disk, &mut durable);
+        self.counters.written.fetch_add(durable.len() as u64, Ordering::Relaxed);
+        self.counters.waiting.fetch_sub(durable.len() as u64, Ordering::Relaxed);
+        let any = !durable.is_empty();
+        let mut by_worker = vec![Vec::new(); self.receipts.len()];
+        for Name { worker, call } in durable {
+            by_worker[usize::from(worker)].push(call);
+        }
+        for (calls, receipts) in by_worker.iter_mut().zip(&self.receipts).filter(|(calls, _)| !calls.is_empty()) {
+            receipts.put(calls);
+        }
+        match done {
+            Err(trouble) => self.complain(&trouble),
+            Ok(()) if any && self.complained.take().is_some() => {
+                tracing::info!("CDRs are written again");
+            }
+            Ok(()) => {}
+        }
+    }
+
+    fn complain(&mut self, trouble: &Trouble) {
+        self.counters.failures[trouble.at as usize].fetch_add(1, Ordering::Relaxed);
+        let now = self.clock.now();
+        if self.complained.is_none_or(|at| now.since(at) >= COMPLAIN_EVERY) {
+            self.complained = Some(now);
+            let waiting = self.spool.waiting();
+            tracing::error!(waiting, "ALARM: CDRs cannot be written to cdr.jsonl; they wait in memory: {trouble}");
+        }
+    }
+
+    /// Nobody hands anything over any more.
+    fn end(&mut self) {
+        for _ in 0..LAST_TRIES {
+            self.spool.hurry();
+            self.work();
+            self.take_all();
+            if self.spool.waiting() == 0 {
+                return;
+            }
+            std::thread::park_timeout(LAST_PAUSE);
+        }
+        let waiting = self.spool.waiting();
+        tracing::error!(
+            waiting,
+            "ALARM: the node ends and these CDRs are not in its file: only other nodes' shadows have them"
+        );
     }
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    /// Takes `room` octets, then is full.
-    struct Disk {
-        room: usize,
-        held: Vec<u8>,
-    }
-
-    impl Write for Disk {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let n = bytes.len().min(self.room);
-            if n == 0 {
-                return Err(io::ErrorKind::StorageFull.into());
-            }
-            self.room -= n;
-            self.held.extend_from_slice(&bytes[..n]);
-            Ok(n)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn a_full_disk_tears_no_line() {
-        let counters = CdrCounters::default();
-        let mut lines = Lines { file: Disk { room: 10, held: vec![] }, pending: vec![], count: 0 };
-        for name in ["first", "second"] {
-            lines.push(&name, &counters).unwrap();
-        }
-        assert!(lines.flush(&counters).is_err());
-        assert_eq!(counters.written.load(Ordering::Relaxed), 0);
-        lines.file.room = 1000;
-        lines.flush(&counters).unwrap();
-        assert_eq!(lines.file.held, b"\"first\"\n\"second\"\n");
-        assert_eq!(counters.written.load(Ordering::Relaxed), 2);
-    }
-
-    #[test]
-    fn what_waits_for_a_full_disk_is_bounded_and_counted() {
-        let counters = CdrCounters::default();
-        let mut lines = Lines { file: Disk { room: 0, held: vec![] }, pending: vec![], count: 0 };
-        let long = "x".repeat(100_000);
-        let lost = (0..20).filter(|_| lines.push(&long, &counters).is_err()).count();
-        assert_eq!(lost as u64, counters.failed.load(Ordering::Relaxed));
-        assert!(lost >= 9 && lines.pending.len() <= PENDING, "{lost} lost, {} wait", lines.pending.len());
-    }
-}
+#[path = "cdr_tests.rs"]
+pub mod tests;

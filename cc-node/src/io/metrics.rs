@@ -1,5 +1,6 @@
 //! The node's metrics: read from the workers' reports and from what the threads share, when Prometheus asks.
 
+mod cdrs;
 mod shadows;
 
 use super::cdr::CdrCounters;
@@ -22,7 +23,8 @@ pub fn start(shared: &Arc<Shared>, cdrs: &Arc<CdrCounters>) -> Result<Registry, 
     let of = Of { registry: &registry, shared };
     of.sip()?;
     of.losses(cdrs)?;
-    of.calls(cdrs)?;
+    of.calls()?;
+    of.cdrs(cdrs)?;
     of.shadows()?;
     of.location()?;
     of.names()?;
@@ -140,8 +142,7 @@ impl Of<'_> {
                     *sums.entry(reason).or_insert(0) += count;
                 }
             }
-            sums.insert("cdr_queue", read(&cdrs.overflowed));
-            sums.insert("cdr_disk", read(&cdrs.failed));
+            sums.insert("cdr_full", read(&cdrs.overflowed));
             sums.into_iter().map(|(reason, count)| labelled([reason], count)).collect()
         })?;
         self.counter("siprack_rejected_total", "Requests refused with an answer of ours", &["reason"], |shared| {
@@ -166,7 +167,7 @@ impl Of<'_> {
         })
     }
 
-    fn calls(&self, cdrs: &Arc<CdrCounters>) -> Result<(), Error> {
+    fn calls(&self) -> Result<(), Error> {
         self.gauge("siprack_calls", "Calls now", &["state"], |shared| {
             vec![
                 labelled(["setup"], sum(shared, |r| r.node.calls_in_setup)),
@@ -181,9 +182,7 @@ impl Of<'_> {
         })?;
         self.counter("siprack_journal_records_total", "Records of the journal", &[], |s| {
             one(sum(s, |r| r.node.records))
-        })?;
-        let cdrs = cdrs.clone();
-        self.counter("siprack_cdr_written_total", "CDRs in the file", &[], move |_| one(read(&cdrs.written)))
+        })
     }
 
     fn location(&self) -> Result<(), Error> {

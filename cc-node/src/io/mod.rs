@@ -25,6 +25,7 @@ use crate::location::{Client, ClientSetup, Writer};
 use crate::quarantine::Fingerprint;
 use crate::resolve::OPEN_QUESTIONS;
 use crate::station::NodeSetup;
+use cdr::{CdrStream, Reopener};
 use common::config::CcNode;
 use common::ids::{NodeId, Plane};
 use common::io::clock::Clock;
@@ -45,6 +46,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use worker::{Parts, Worker};
 
@@ -65,7 +67,8 @@ pub fn run(options: Options) -> Result<(), StartError> {
     let listener = runtime.block_on(admin_port::bind("admin port", shared.config.admin))?;
     let directory = options.data.join(format!("cc-node-{id}"));
     let (in_hand, mut suspects) = in_hand::open(&shared, clock.now())?;
-    let (cdrs, cdr_writer) = cdr::start(&directory, clock).map_err(|e| cannot_create(&directory, e))?;
+    let CdrStream { sinks, reopener, counters, writer: cdr_writer } =
+        cdr::open(&directory, shared.config.workers, clock).map_err(|e| cannot_create(&directory, e))?;
     let keys_file = KeysFile::open(&directory, &shared.keys);
     let desired = Desired::of(id, &directory);
     // Before the first heartbeat, so that a node that was drained never says `started` in between.
@@ -77,10 +80,10 @@ pub fn run(options: Options) -> Result<(), StartError> {
     let mut dns_answers_to = Vec::new();
     let mut traces = Vec::new();
     let mut workers = Vec::new();
-    for index in 0..shared.config.workers {
-        let (asks, questions, cdrs) = (asks.clone(), questions.clone(), cdrs.clone());
+    for (index, cdrs) in (0..).zip(sinks) {
         // The first tells the other nodes.
         let suspects = std::mem::take(&mut suspects);
+        let (asks, questions) = (asks.clone(), questions.clone());
         let ways = Ways { asks, questions, cdrs, in_hand: in_hand.clone(), suspects };
         let (worker, trace, answer_to, dns_answer_to) = open_worker(index, &shared, clock, ways)?;
         workers.push(worker);
@@ -94,10 +97,11 @@ pub fn run(options: Options) -> Result<(), StartError> {
     for (index, parts) in workers.into_iter().enumerate() {
         threads.push(thread(&shared, &format!("worker-{index}"), move || Worker::new(parts).run())?);
     }
-    let source = admin::Source::new(shared.clone(), cdrs.counters().clone(), desired)
-        .map_err(|e| StartError::Config(e.to_string()))?;
+    let stopping = shared.clone();
+    threads.push(thread(&shared, "cdr", move || cdr_writer.run(|| stopping.is_stopping()))?);
+    let source =
+        admin::Source::new(shared.clone(), counters, desired).map_err(|e| StartError::Config(e.to_string()))?;
     let router = source.router().merge(trace::router(shared.clone(), clock, traces));
-    drop(cdrs);
     tracing::info!(node = %id, boot = %options.boot, workers = shared.config.workers, drained, "cc-node starts");
     let client = Client::new(ClientSetup::new(id, options.boot), writer);
     let result = runtime.block_on(async {
@@ -109,17 +113,32 @@ pub fn run(options: Options) -> Result<(), StartError> {
                 served.map_err(|e| StartError::io("the admin port", e)),
             () = stream => Err(StartError::io("the workers", std::io::Error::other("all of them ended"))),
             () = names => Err(StartError::io("the workers", std::io::Error::other("all of them ended"))),
+            failed = reopen_when_told(reopener) => Err(StartError::io("waiting for signals", failed)),
             () = watch(shared.clone()) => Err(StartError::io("a thread", std::io::Error::other("it ended by itself"))),
         }
     });
     shared.stopping.store(true, Ordering::Relaxed);
     wakers.iter().for_each(Waker::wake);
     drop(runtime);
-    for thread in threads.into_iter().chain([cdr_writer]) {
+    for thread in threads {
         let _ = thread.join();
     }
     tracing::info!(node = %id, "cc-node ends");
     result
+}
+
+/// SIGHUP opens the files of the CDRs anew: whoever has renamed them may be sure then that nothing more is written to the
+/// old ones. Comes back only if that cannot be heard.
+async fn reopen_when_told(cdrs: Reopener) -> std::io::Error {
+    let mut hangup = match signal(SignalKind::hangup()) {
+        Ok(hangup) => hangup,
+        Err(error) => return error,
+    };
+    while hangup.recv().await.is_some() {
+        tracing::info!("SIGHUP: the files of the CDRs are opened anew");
+        cdrs.reopen();
+    }
+    std::io::Error::other("no signals any more")
 }
 
 /// Where what a worker asks and writes goes.

@@ -80,7 +80,7 @@ struct Desk {
     view: LocalView,
     /// On their way to be carried out.
     released: Vec<Effect>,
-    /// Calls whose CDR has been written in this round.
+    /// Calls whose CDRs are durable, or given up: told in this round.
     written: Vec<Arc<CallKey>>,
     /// Asks that could not be handed over: answered in this round.
     refused: Vec<AskId>,
@@ -353,10 +353,7 @@ impl Desk {
                         self.dns_refused.push(ask);
                     }
                 }
-                Effect::Cdr { call, cdr } => {
-                    self.parts.cdrs.write(*cdr);
-                    self.written.push(call);
-                }
+                Effect::Cdr { call, cdr } => self.written.extend(self.parts.cdrs.write(call, cdr).err()),
             }
         }
         // Its room is used again.
@@ -370,6 +367,7 @@ impl Desk {
 
     /// At the end of a round: the words for other nodes, behind the messages that waited for theirs.
     fn parcels(&mut self) {
+        self.parts.cdrs.written(&mut self.written);
         while let Some(call) = self.written.pop() {
             self.input(Input::Written { call });
         }

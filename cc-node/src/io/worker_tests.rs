@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::io::cdr;
+use crate::io::cdr::CdrStream;
+use crate::io::cdr::tests::{call, cdr, gated, spawn};
 use crate::io::egress::Egress;
 use crate::location::Writer;
 use crate::station::NodeSetup;
@@ -35,7 +36,26 @@ struct Rig {
     in_hand: Arc<InHand>,
 }
 
-fn rig(name: &str) -> Rig {
+fn rig() -> Rig {
+    let CdrStream { mut sinks, .. } = gated(1).1;
+    let (worker, shared, ends) = worker(sinks.remove(0));
+    let thread = std::thread::Builder::new().spawn(move || worker.run()).unwrap();
+    let Ends { keys, load_manager, worker_at, asks, answers, waker, in_hand } = ends;
+    Rig { shared, keys, load_manager, worker_at, asks, answers, waker, thread, in_hand }
+}
+
+/// What the worker talks to.
+struct Ends {
+    keys: Arc<Keys>,
+    load_manager: UdpSocket,
+    worker_at: SocketAddr,
+    asks: mpsc::Receiver<Ask>,
+    answers: SyncSender<Answer>,
+    waker: poll::Waker,
+    in_hand: Arc<InHand>,
+}
+
+fn worker(cdrs: CdrSink) -> (Worker, Arc<Shared>, Ends) {
     let any = || UdpSocket::bind("127.0.0.1:0").unwrap();
     let load_manager = any();
     load_manager.set_read_timeout(Some(std::time::Duration::from_secs(5))).unwrap();
@@ -55,8 +75,8 @@ fn rig(name: &str) -> Rig {
     let (asks_out, asks) = mpsc::channel(8);
     let (answers, answers_in) = sync_channel(8);
     let (waker, wakeable) = poll::waker().unwrap();
-    let (clock, in_hand) = (Clock::new(), Arc::new(InHand::create(1).unwrap()));
-    let directory = std::env::temp_dir().join(format!("siprack-worker-{name}-{}", std::process::id()));
+    let in_hand = Arc::new(InHand::create(1).unwrap());
+    let clock = Clock::new();
     let parts = Parts {
         index: 0,
         shared: shared.clone(),
@@ -71,14 +91,11 @@ fn rig(name: &str) -> Rig {
         dns_answers: sync_channel(8).1,
         wakeable,
         traces: sync_channel(1).1,
-        cdrs: cdr::start(&directory, clock).unwrap().0,
+        cdrs,
         in_hand: in_hand.clone(),
         suspects: vec![],
     };
-    let worker = Worker::new(parts);
-    let thread = std::thread::Builder::new().spawn(move || worker.run()).unwrap();
-    std::fs::remove_dir_all(directory).unwrap();
-    Rig { shared, keys, load_manager, worker_at, asks, answers, waker, thread, in_hand }
+    (Worker::new(parts), shared, Ends { keys, load_manager, worker_at, asks, answers, waker, in_hand })
 }
 
 impl Rig {
@@ -134,7 +151,7 @@ fn request(method: &str, call_id: &str, more: &str) -> String {
 
 #[test]
 fn options_in_and_a_200_out_by_the_load_manager() {
-    let rig = rig("options");
+    let rig = rig();
     rig.arrives(&request("OPTIONS", "c1", ""), "c1");
     let (header, text) = rig.leaves();
     assert!(text.starts_with("SIP/2.0 200 "), "{text}");
@@ -145,7 +162,7 @@ fn options_in_and_a_200_out_by_the_load_manager() {
 
 #[test]
 fn a_register_waits_for_the_location_server() {
-    let mut rig = rig("register");
+    let mut rig = rig();
     rig.arrives(&request("REGISTER", "c2", "Contact: <sip:1001@10.0.0.7>;expires=60\r\n"), "c2");
     let ask = rig.asks.blocking_recv().unwrap();
     let Command::Register(command) = &ask.command else { panic!("{:?}", ask.command) };
@@ -160,7 +177,7 @@ fn a_register_waits_for_the_location_server() {
 
 #[test]
 fn a_request_that_cannot_be_read_is_told_so_and_counted() {
-    let rig = rig("unfit");
+    let rig = rig();
     // Long enough for an answer that is not the longer one.
     let more = "this is no header\r\nUser-Agent: a telephone that tells its name and its version at length\r\n";
     rig.arrives(&request("OPTIONS", "c4", more), "c4");
@@ -172,9 +189,36 @@ fn a_request_that_cannot_be_read_is_told_so_and_counted() {
     rig.end();
 }
 
+/// The record that says so is the only one that this engine writes.
+#[test]
+fn the_shadows_hear_that_a_cdr_is_written_after_its_sync_and_not_before() {
+    let (gate, CdrStream { mut sinks, writer, .. }) = gated(1);
+    spawn(writer, false);
+    let mut desk = worker(sinks.remove(0)).0.desk;
+    let rounds = |desk: &mut Desk, until: &dyn Fn(u64) -> bool| {
+        for _ in 0..5_000 {
+            desk.parcels();
+            if until(desk.parts.core.node.stats().records) {
+                break;
+            }
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+        desk.parts.core.node.stats().records
+    };
+    desk.released.push(Effect::Cdr { call: call("c5"), cdr: cdr("1") });
+    desk.carry_out();
+    let twice_refused = |_| gate.syncs.load(Ordering::SeqCst) == 2;
+    assert_eq!(rounds(&mut desk, &twice_refused), 0);
+    assert!(twice_refused(0), "it was tried");
+    gate.open.store(true, Ordering::SeqCst);
+    assert_eq!(rounds(&mut desk, &|records| records > 0), 1);
+    desk.parcels();
+    assert_eq!(desk.parts.core.node.stats().records, 1);
+}
+
 #[test]
 fn what_a_worker_has_in_hand_is_seen_from_outside_until_it_is_done() {
-    let rig = rig("in-hand");
+    let rig = rig();
     let text = request("OPTIONS", "h", "");
     let fingerprint = Fingerprint::of(&rig.keys.quarantine, text.as_bytes()).0;
     let seen = (0..20_000).any(|_| {
@@ -189,7 +233,7 @@ fn what_a_worker_has_in_hand_is_seen_from_outside_until_it_is_done() {
 
 #[test]
 fn what_another_worker_has_shut_out_is_dropped_here_too() {
-    let rig = rig("shut-out");
+    let rig = rig();
     let (bad, good) = (request("OPTIONS", "bad", ""), request("OPTIONS", "good", ""));
     let now = Clock::new().now();
     let until = now + crate::quarantine::STAYS;
@@ -208,7 +252,7 @@ fn what_another_worker_has_shut_out_is_dropped_here_too() {
 
 #[test]
 fn garbage_and_forgery_are_counted_and_idle_workers_tick() {
-    let rig = rig("garbage");
+    let rig = rig();
     let foreign = Rig { keys: Arc::new(Keys::derive(&RackKey([7; 32]))), ..rig };
     foreign.arrives(&request("OPTIONS", "c3", ""), "c3");
     foreign.load_manager.send_to(b"garbage", foreign.worker_at).unwrap();

@@ -1,6 +1,7 @@
 //! What may happen to the hosts of the first rack: they start, die, are stopped and go on, are cut off, are drained.
 
 use crate::hosts::location::StreamEvent;
+use crate::hosts::node::DISK;
 use crate::network::{Cause, Cut};
 use crate::plants::Plant;
 use crate::simulation::Simulation;
@@ -15,12 +16,13 @@ impl Simulation {
         self.note(format!("node {} starts", self.nodes()[n].id()));
     }
 
-    /// kill -9; the agent, if it is there, says `stopped` at once.
+    /// kill -9, and its disk forgets what was not synced; the agent, if it is there, says `stopped` at once.
     pub fn kill_node(&mut self, n: usize, agent: bool) {
         let site = &mut self.sites[0];
         let id = site.nodes[n].id();
         let boot = site.nodes[n].boot();
         site.nodes[n].kill();
+        self.cdrs.retain(|(at, node, _)| *node != id || *at + DISK <= self.now);
         site.dns.forget(id);
         site.location.disconnect(id);
         self.note(format!("node {id} is killed"));

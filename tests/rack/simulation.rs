@@ -60,7 +60,7 @@ pub struct Simulation {
     pub(crate) actors: Vec<Actor>,
     pub(crate) relays: Vec<Relay>,
     boots: u64,
-    cdrs: Vec<(Time, NodeId, Cdr)>,
+    pub(crate) cdrs: Vec<(Time, NodeId, Cdr)>,
     ladder: Ladder,
     wire: Vec<Carried>,
     trail: Trail,

@@ -11,6 +11,7 @@ use super::own::{Backups, Own, OwnCalls};
 use super::words::{Body, Parcel, Post, Word, encode_body};
 use crate::effect::{Effect, Record, RecordNo};
 use crate::image::Image;
+use crate::record::What;
 use bytes::Bytes;
 use common::call_hash::CallHash;
 use common::ids::NodeId;
@@ -99,6 +100,11 @@ impl Shipper {
     fn journal(&mut self, now: Time, record: Record) {
         let Record { no, hash, call: key, what } = record;
         self.records += 1;
+        // Its CDR was durable only after the call had become another's: that one tells of it, and what this node says could
+        // take the copy of it away.
+        if matches!(what, What::Written) && self.own.get(hash).is_none() {
+            return;
+        }
         self.reassign(now, hash);
         let backups = match self.own.get(hash) {
             Some(own) => own.backups.clone(),

@@ -413,3 +413,17 @@ fn an_adopted_call_is_told_whole_and_messages_may_wait_for_it() {
     s.ack(3, &[1]);
     assert_eq!(s.left(), ["INVITE"]);
 }
+
+/// The disk was slow, and the call became another node's meanwhile. A record that begins the call anew would take away
+/// the copy that this one's backups have of it.
+#[test]
+fn of_a_call_that_is_no_longer_ours_nothing_is_told() {
+    let mut s = Scene::of(&[2, 3]);
+    s.write(7, begin());
+    s.shipper.take(s.now, Effect::Forgotten, &mut s.released);
+    s.wire();
+    s.write(7, What::Written);
+    assert_eq!(s.wire(), NOTHING);
+    s.write(7, begin());
+    assert_eq!(s.wire(), ["0: 2/0 #2 record 3 of 7 after 0", "0: 3/0 #2 record 3 of 7 after 0"]);
+}

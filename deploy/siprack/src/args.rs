@@ -44,6 +44,8 @@ pub enum Command {
     Subscriber(Subscriber),
     /// Show who is registered, and where
     Registrations(Registrations),
+    /// Show the calls that have ended, of all nodes of this machine: when, who with whom, how long
+    Cdr(Cdrs),
     /// Add or replace many subscribers from a file: CSV lines `aor,password` or JSON lines {"aor","password"}
     Import(Import),
     /// Kill a node for real, with calls of its own in every phase, and tell which went on
@@ -274,6 +276,29 @@ pub struct Registrations {
 }
 
 #[derive(Debug, Args)]
+pub struct Cdrs {
+    /// Only those of this Call-ID
+    pub call_id: Option<String>,
+    /// Wait for more (Ctrl-C ends it)
+    #[arg(long)]
+    pub follow: bool,
+    /// Calls that were not answered
+    #[arg(long)]
+    pub missed: bool,
+    /// Only those that ended then or later, such as 2026-11-22T08:30:00Z
+    #[arg(long, value_name = "RFC3339")]
+    pub since: Option<String>,
+    /// Print CSV with a heading
+    #[arg(long, conflicts_with = "json")]
+    pub csv: bool,
+    /// Print JSON lines, as the nodes have written them
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub at: At,
+}
+
+#[derive(Debug, Args)]
 pub struct Import {
     /// CSV or JSON lines; `-` reads standard input
     pub file: PathBuf,
@@ -400,7 +425,7 @@ mod tests {
     fn help_shows_what_exists_and_nothing_else() {
         let help = Arguments::command().render_help().to_string();
         let asks = ["up", "try", "status", "check", "explain", "subscriber", "registrations", "import", "load"];
-        for word in asks.into_iter().chain(["drain", "undrain", "keys", "drill", "trace"]) {
+        for word in asks.into_iter().chain(["drain", "undrain", "keys", "drill", "trace", "cdr"]) {
             assert!(help.lines().any(|l| l.trim_start().starts_with(&format!("{word} "))), "{word} is not in:\n{help}");
         }
         for word in ["serve", "schema", "top"] {
@@ -418,6 +443,18 @@ mod tests {
         assert!(drain.one.asking.json);
         assert!(parse(&["--timeout", "90"]).is_err(), "it waits for nothing");
         assert!(parse(&["--wait", "--timeout", "0"]).is_err());
+    }
+
+    #[test]
+    fn records_are_asked_for_in_one_form() {
+        let parse = |more: &[&str]| Arguments::try_parse_from([&["siprack", "cdr"][..], more].concat());
+        let Ok(Arguments { command: Command::Cdr(cdrs) }) = parse(&["--csv", "--since", "x", "c@host", "--data", "d"])
+        else {
+            panic!("{:?}", parse(&["--csv"]));
+        };
+        assert_eq!((cdrs.call_id.as_deref(), cdrs.since.as_deref()), (Some("c@host"), Some("x")));
+        assert!(cdrs.csv && !cdrs.json && !cdrs.follow && !cdrs.missed);
+        assert!(parse(&["--csv", "--json"]).is_err());
     }
 
     #[test]

@@ -7,8 +7,8 @@
 //! 3. `services`: what a rack consists of. `backoff`, `supervisor`: which child runs when. `poison`: which one died of itself.
 //!    `pulse`: which one hangs. `overview`: the rack as its load manager judges it. `protection`: what a node's death would
 //!    cost. `readiness`: is it ready.
-//! 4. `draining`, `explanation`, `identity`, `import_rows`, `rotation`, `trace`, `try_plan`: small decisions of single
-//!    commands.
+//! 4. `cdr_lines`, `draining`, `explanation`, `identity`, `import_rows`, `rotation`, `trace`, `try_plan`: small decisions of
+//!    single commands.
 //! 5. `io`: processes, files, sockets, HTTP. The only place that touches the machine.
 
 pub mod failure;
@@ -36,6 +36,7 @@ pub mod overview;
 pub mod protection;
 pub mod readiness;
 
+pub mod cdr_lines;
 pub mod draining;
 pub mod explanation;
 pub mod identity;

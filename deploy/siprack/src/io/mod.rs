@@ -2,11 +2,12 @@
 //!
 //! `up` is the agent; it uses `rack_file`, `state_directory`, `open_sockets`, `in_hand`, `children` (with `beacons`), `watch`,
 //! `status_port`, `signals`, `farewell`, `systemd` and `terminal`. `serve` is what the agent's children run. `client`
-//! reaches a running rack, for `operator`, `drain`, `drill`, `keys`, `import` and `try_call`. `load` is the load generator's sockets,
-//! which `benches/` uses too.
+//! reaches a running rack, for `operator`, `drain`, `drill`, `keys`, `import` and `try_call`. `cdr` reads what nodes have
+//! written. `load` is the load generator's sockets, which `benches/` uses too.
 #![allow(clippy::disallowed_methods, reason = "this is the shell: clocks, threads and the environment are read here")]
 
 mod beacons;
+mod cdr;
 mod children;
 mod client;
 mod drain;
@@ -49,6 +50,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Keys(args) => keys::run(&args),
         Command::Subscriber(command) => operator::subscriber(command),
         Command::Registrations(args) => operator::registrations(&args),
+        Command::Cdr(args) => cdr::run(&args),
         Command::Import(args) => import::run(&args),
         Command::Drill(Drill::Kill(args)) => drill::kill(&args),
         Command::Load(args) => load::run(&args),

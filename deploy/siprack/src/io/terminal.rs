@@ -23,3 +23,13 @@ pub fn print(text: &str) -> Result<u8, Failure> {
         _ => Ok(0),
     }
 }
+
+/// Part of a stream, as it is; false: nobody reads it any more. A full disk is a failure.
+pub fn flows(text: &str) -> Result<bool, Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(e) => Err(Failure::new(exit::FAILED, format!("standard output: {e}"))),
+    }
+}

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use cc_node::core::Core;
 use cc_node::dns::{DnsAnswer, DnsAsk, Question};
 use cc_node::doorman::{Doorman, Refused};
-use cc_node::effect::{Cdr, Effect, Input};
+use cc_node::effect::{CallKey, Cdr, Effect, Input};
 use cc_node::heartbeat::{Facts, Heart, HeartSetup, LmClock, on_plane};
 use cc_node::location::{Client, ClientEffect, ClientSetup, LocalView, Replica, Writer};
 use cc_node::node::Node;
@@ -34,12 +34,16 @@ use common::wire::heartbeat::{self, Heartbeat};
 use common::wire::proxy::Sent;
 use misled::Misled;
 use planted::Planted;
+use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use ways::{Outwards, Ways};
 
 /// How long a node waits before it opens its stream again.
 const RECONNECT_AFTER: Duration = Duration::from_millis(200);
+
+/// From when a CDR is handed to the file until it is durable there: what comes within 5 ms is synced together.
+pub const DISK: Duration = Duration::from_millis(7);
 
 /// What leaves a node.
 pub enum Out {
@@ -110,6 +114,8 @@ pub struct NodeHost {
 struct Alive {
     boot: BootId,
     core: Core,
+    /// Calls whose CDRs are not durable yet, and when they are.
+    spool: VecDeque<(Time, Arc<CallKey>)>,
     courier: Courier,
     misled: Misled,
     /// None in a rack that stands: nobody asks who is alive.
@@ -185,9 +191,10 @@ impl Due for NodeHost {
         let client = alive.client.next_due();
         let heart = alive.membership.as_ref().map(|m| m.heart.next_due());
         let timers = alive.core.next_due().filter(|_| !alive.shut && self.stuck.is_none());
+        let durable = alive.spool.front().map(|(at, _)| *at).filter(|_| self.stuck.is_none());
         let planted = alive.membership.as_ref().and_then(|m| m.planted.next_due());
         let planted = planted.into_iter().chain(alive.misled.next_due()).min();
-        [heart, timers, planted, client, alive.reconnect_at].into_iter().flatten().min()
+        [heart, timers, durable, planted, client, alive.reconnect_at].into_iter().flatten().min()
     }
 }
 
@@ -415,6 +422,7 @@ impl NodeHost {
         self.alive = Some(Alive {
             boot,
             core: Core::new(setup),
+            spool: VecDeque::new(),
             courier: Courier::new(us, &self.ways.rack),
             misled: Misled::new(us, self.plant),
             shut: membership.is_some(),
@@ -634,6 +642,7 @@ impl NodeHost {
         if self.stuck.is_none() {
             out = self.round(now, wall, location).1;
             out.extend(self.drive(now, wall, None, location));
+            out.extend(self.written(now, wall, location));
             out.extend(self.denied(now, wall, location));
             let said = self.alive.as_mut().map(|alive| alive.misled.due(now)).unwrap_or_default();
             out.extend(self.forged(now, wall, said, location));
@@ -695,6 +704,18 @@ impl NodeHost {
         denials.into_iter().flat_map(|denial| self.drive(now, wall, input(denial), location)).collect()
     }
 
+    /// CDRs that are durable by now.
+    fn written(&mut self, now: Time, wall: WallMillis, location: &mut LocationHost) -> Vec<Out> {
+        let mut out = Vec::new();
+        while let Some(alive) = &mut self.alive
+            && alive.spool.front().is_some_and(|(at, _)| *at <= now)
+            && let Some((_, call)) = alive.spool.pop_front()
+        {
+            out.extend(self.drive(now, wall, Some(Input::Written { call }), location));
+        }
+        out
+    }
+
     /// Hands the core an input (or its due timers) and carries out what it wants.
     fn drive(&mut self, now: Time, wall: WallMillis, input: Option<Input>, location: &mut LocationHost) -> Vec<Out> {
         let wall = WallMillis(wall.0.saturating_add_signed(self.jumped_ms));
@@ -720,7 +741,7 @@ impl NodeHost {
         let Some(alive) = &mut self.alive else { return Vec::new() };
         let plane = alive.membership.as_mut().map_or(Plane::A, |membership| membership.heart.lm_plane(now));
         let (boot, epoch, leased) = (alive.boot, alive.view.placements.current.epoch(), alive.has_lease(now));
-        let (mut out, mut asks, mut written, mut forged) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut out, mut asks, mut forged) = (Vec::new(), Vec::new(), Vec::new());
         for effect in released.into_iter().filter_map(|effect| alive.misled.goes(effect)) {
             match effect {
                 Effect::Send { .. } | Effect::Inside { .. } if !leased => alive.refused += 1,
@@ -738,7 +759,7 @@ impl NodeHost {
                 Effect::Location { ask, key, command } => alive.client.ask(now, 0, ask, key, command, &mut asks),
                 Effect::Cdr { call, cdr } => {
                     out.push(Out::Cdr(cdr));
-                    written.push(call);
+                    alive.spool.push_back((now + DISK, call));
                 }
                 Effect::Dns { ask, question } => out.push(Out::Dns { ask, question }),
                 Effect::Journal(_) | Effect::Inherited { .. } | Effect::Forgotten => {}
@@ -749,9 +770,6 @@ impl NodeHost {
             alive.courier.pack(&self.ways.keys, Sent::at(clock.at(now)), &parcel, |plane, to, octets| {
                 out.push(Out::Shadow { plane, to, bytes: Bytes::copy_from_slice(octets) });
             });
-        }
-        for call in written {
-            out.extend(self.drive(now, wall, Some(Input::Written { call }), location));
         }
         out.extend(self.forged(now, wall, forged, location));
         out.extend(self.client_effects(now, wall, asks, location));

@@ -1,5 +1,5 @@
-//! The call detail record: exactly one an answered call, in the field names that collectors know. `call` makes it,
-//! `io::cdr` writes it as a JSON line.
+//! The call detail record: exactly one an answered call, in the field names that collectors know; of calls that were not
+//! answered there are such records, too, apart. `call` makes it, `io::cdr` writes it as a JSON line.
 
 use common::ids::NodeId;
 use common::time::WallMillis;
@@ -13,14 +13,14 @@ pub struct Cdr {
     pub from_tag: String,
     pub to_tag: String,
     pub callid: String,
-    /// Of the answer.
+    /// Of the answer; of a missed call what the caller heard.
     pub sip_code: u16,
     pub sip_reason: String,
     /// When the INVITE came in; RFC 3339, UTC, milliseconds. So are all `_time` but `setup_time`.
     pub created: String,
-    /// Seconds from the INVITE to the answer.
+    /// Seconds from the INVITE to the answer, or to the end of a missed call.
     pub setup_time: f64,
-    /// When it was answered.
+    /// When it was answered; empty of a missed call.
     pub start_time: String,
     pub end_time: String,
     /// Whole seconds from answer to end, rounded up as tariffs do.
@@ -54,6 +54,12 @@ pub enum EndedBy {
     MaxDuration,
     /// Neither refresh nor BYE came within the session interval (RFC 4028 §8.3).
     SessionExpired,
+    /// Missed: somebody or something said no.
+    Refused,
+    /// Missed: the caller gave up.
+    Cancelled,
+    /// Missed: nobody said anything, or it rang for too long.
+    NoAnswer,
 }
 
 /// RFC 3339 in UTC with milliseconds.

@@ -54,6 +54,8 @@ pub enum Effect {
     Inside { to: NodeId, over: Over, header: Box<ProxyHeader>, message: Bytes },
     /// Stands behind the journal record that says so. `Input::Written` comes back once no death can lose it.
     Cdr { call: Arc<CallKey>, cdr: Box<Cdr> },
+    /// The record of a call that was not answered. No shadow has it: a death may lose it.
+    Missed(Box<Cdr>),
 }
 
 /// The planes that a message between nodes takes.

@@ -106,8 +106,22 @@ impl Rack {
         Ok(start.elapsed())
     }
 
-    /// Everything the nodes wrote as CDRs, a line each.
+    /// Everything the nodes wrote as CDRs, a line each. They do so some milliseconds after a call, or a sync of the disk later:
+    /// so long as there are more each time, it is waited for, at most a second.
     pub fn cdrs(&self) -> Vec<Value> {
+        let mut lines = self.cdrs_so_far();
+        for _ in 0..10 {
+            std::thread::sleep(Duration::from_millis(100));
+            let more = self.cdrs_so_far();
+            if more.len() == lines.len() {
+                break;
+            }
+            lines = more;
+        }
+        lines
+    }
+
+    fn cdrs_so_far(&self) -> Vec<Value> {
         let mut lines = Vec::new();
         for entry in std::fs::read_dir(&self.data).into_iter().flatten().flatten() {
             let text = std::fs::read_to_string(entry.path().join("cdr.jsonl")).unwrap_or_default();

@@ -21,6 +21,7 @@ use crate::station::Station;
 use crate::stats::Stats;
 use crate::turn::Turn;
 use ahash::RandomState;
+use bytes::Bytes;
 use common::deadlines::{Deadlines, Handle};
 use common::fields::Fields;
 use common::flow::Peer;
@@ -283,10 +284,13 @@ impl Calls {
         }
     }
 
-    /// It was not answered: forgotten, without CDR.
-    pub fn failed(&mut self, turn: &mut Turn<'_>, call: CallRef) {
-        if self.remove(call).is_some() {
-            turn.stats.calls_failed += 1;
+    /// It was not answered: forgotten, without CDR. It is a missed one, by what the caller hears, unless he is asked to try
+    /// again with something that he has left out.
+    pub fn failed(&mut self, turn: &mut Turn<'_>, station: &Station, call: CallRef, heard: (u16, &Bytes), by: EndedBy) {
+        let Some(call) = self.remove(call) else { return };
+        turn.stats.calls_failed += 1;
+        if !matches!(heard.0, 401 | 407 | 422) {
+            turn.out.push(Effect::Missed(Box::new(call.into_missed(turn.now, station, heard, by))));
         }
     }
 

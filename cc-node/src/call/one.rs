@@ -4,10 +4,12 @@ use crate::cdr::{Cdr, EndedBy, Method, timestamp};
 pub use crate::record::Answer;
 use crate::record::{CONTACTS, CallKey, Decision, Opened, Side};
 use crate::station::Station;
+use bytes::Bytes;
 use common::deadlines::Handle;
 use common::fields::Fields;
 use common::flow::Peer;
 use common::ids::TrunkId;
+use common::sip::{Limits, SipMessage};
 use common::time::{Duration, Time, WallMillis};
 use smallvec::SmallVec;
 use std::net::SocketAddr;
@@ -22,6 +24,19 @@ struct Answered {
     answer: Answer,
     /// When this dialog's session must have been refreshed.
     session: Option<Handle>,
+}
+
+/// What its record says of how it went.
+struct Told {
+    to_tag: String,
+    status: u16,
+    reason: String,
+    /// From the INVITE to the answer, or to the end without one.
+    setup: Duration,
+    start: Option<WallMillis>,
+    end: WallMillis,
+    lasted: Duration,
+    trunk_out: Option<TrunkId>,
 }
 
 pub struct Call {
@@ -129,38 +144,70 @@ impl Call {
         self.answers.last().map(|answered| &answered.answer)
     }
 
+    /// Nobody has answered; the caller hears this.
+    pub(super) fn into_missed(self, now: Time, station: &Station, heard: (u16, &Bytes), by: EndedBy) -> Cdr {
+        let (status, response) = heard;
+        let response = SipMessage::parse(response.clone(), &Limits::NONE).ok();
+        let (to_tag, reason) = response.as_ref().map(|r| (r.to_tag(), r.reason())).unwrap_or_default();
+        let tried = now.since(self.created.0);
+        let told = Told {
+            to_tag: to_tag.unwrap_or_default().to_owned(),
+            status,
+            reason: String::from_utf8_lossy(reason).into_owned(),
+            setup: tried,
+            start: None,
+            end: WallMillis(self.created.1.0 + tried.as_millis() as u64),
+            lasted: Duration::ZERO,
+            trunk_out: None,
+        };
+        self.record(station, told, by)
+    }
+
     /// `None`: it was not answered. Lengths are by the monotonic clock: a jump of the wall clock changes no charge.
-    pub(super) fn into_cdr(self, now: Time, station: &Station, by: EndedBy) -> Option<Cdr> {
-        let id = self.id(&station.keys.branch);
-        let Answered { at: start, answer, .. } = self.answers.into_iter().next()?;
-        let lasted = now.since(start);
-        let ms_duration = lasted.as_millis() as u64;
+    pub(super) fn into_cdr(mut self, now: Time, station: &Station, by: EndedBy) -> Option<Cdr> {
+        let Answered { at, answer, .. } = std::mem::take(&mut self.answers).into_iter().next()?;
+        let lasted = now.since(at);
+        let told = Told {
+            to_tag: answer.callee_tag.into_string(),
+            status: answer.status,
+            reason: answer.reason,
+            setup: at.since(self.created.0),
+            start: Some(answer.at),
+            end: WallMillis(answer.at.0 + lasted.as_millis() as u64),
+            lasted,
+            trunk_out: match answer.peer {
+                Peer::Trunk(id) => Some(id),
+                _ => None,
+            },
+        };
+        Some(self.record(station, told, by))
+    }
+
+    fn record(self, station: &Station, told: Told, by: EndedBy) -> Cdr {
+        let ms_duration = told.lasted.as_millis() as u64;
         let trunk = |id: Option<TrunkId>| Some(station.rack.trunk(id?)?.name.clone());
-        Some(Cdr {
-            id,
+        Cdr {
+            id: self.id(&station.keys.branch),
             method: Method::Invite,
             from_tag: self.key.from_tag.to_string(),
-            to_tag: answer.callee_tag.into_string(),
+            to_tag: told.to_tag,
             callid: String::from_utf8_lossy(&self.key.call_id).into_owned(),
-            sip_code: answer.status,
-            sip_reason: answer.reason,
+            sip_code: told.status,
+            sip_reason: told.reason,
             created: timestamp(self.created.1),
-            setup_time: start.since(self.created.0).as_millis() as f64 / 1000.0,
-            start_time: timestamp(answer.at),
-            end_time: timestamp(WallMillis(answer.at.0 + ms_duration)),
+            setup_time: told.setup.as_millis() as f64 / 1000.0,
+            start_time: told.start.map(timestamp).unwrap_or_default(),
+            end_time: timestamp(told.end),
             duration: ms_duration.div_ceil(1000),
             ms_duration,
             caller: self.opened.caller,
             callee: self.opened.callee,
             trunk_in: trunk(self.opened.trunk_in),
-            trunk_out: trunk(match answer.peer {
-                Peer::Trunk(id) => Some(id),
-                _ => None,
-            }),
+            trunk_out: trunk(told.trunk_out),
             node: station.id,
             site: station.rack.name.clone(),
             ended_by: by,
-        })
+        }
     }
 
     /// The same on every node of the rack.

@@ -1,7 +1,7 @@
-//! Writes call detail records as JSON lines to `<data>/cc-node-<id>/cdr.jsonl`, on a thread of its own behind a bounded
-//! queue: a slow, full or failing disk costs no worker any time. A worker hears which CDRs are durable and tells the
-//! shadows only then; until then they hold them, too. `crate::spool` decides what is written when; this is the queue, the
-//! thread and (`file`) the disk.
+//! Writes call detail records as JSON lines to `<data>/cc-node-<id>/cdr.jsonl`, and those of missed calls to
+//! `missed.jsonl`, on a thread of its own behind a bounded queue: a slow, full or failing disk costs no worker any time.
+//! A worker hears which CDRs are durable and tells the shadows only then; until then they hold them, too. Missed calls are
+//! in no shadow. `crate::spool` decides what is written when; this is the queue, the thread and (`file`) the disk.
 
 mod file;
 
@@ -21,11 +21,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 const QUEUE: usize = 8192;
 /// Those that found no place in it wait at their worker, so many.
 const KEPT: usize = 8192;
-/// Octets that wait for the disk: some 90,000 CDRs.
+/// Octets that wait for the disk: some 90,000 CDRs. And of missed calls.
 const WAITING: usize = 64 << 20;
+const MISSED_WAITING: usize = 4 << 20;
 /// What comes within this time is written and synced together. Nor is the thread woken for each: at a thousand calls a
 /// second that costs the worker more than making the CDR.
 const GATHER: Duration = Duration::from_millis(5);
+/// Nobody waits for a missed call.
+const MISSED_GATHER: Duration = Duration::from_secs(1);
 /// Trouble with the disk is logged at most this often.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 /// At the end of the process what still waits is tried so often, this far apart.
@@ -35,24 +38,22 @@ const LAST_PAUSE: Duration = Duration::from_millis(100);
 /// Counters of the CDR stream.
 #[derive(Debug, Default)]
 pub struct CdrCounters {
-    /// Durable in the file.
+    /// Durable in the file; and of missed calls.
     pub written: AtomicU64,
+    pub missed: AtomicU64,
     /// Handed over and not durable yet.
     pub waiting: AtomicU64,
-    /// Lost: too many waited.
+    /// Lost: too many waited; and of missed calls.
     pub overflowed: AtomicU64,
+    pub missed_overflowed: AtomicU64,
     /// What the disk did not do, indexed by `At as usize`.
     pub failures: [AtomicU64; At::ALL.len()],
 }
 
 enum Order {
-    Write(Handed),
+    Write { name: Name, cdr: Box<Cdr> },
+    Missed(Box<Cdr>),
     Reopen,
-}
-
-struct Handed {
-    name: Name,
-    cdr: Box<Cdr>,
 }
 
 /// Whose CDR a line is.
@@ -103,9 +104,16 @@ impl CdrSink {
             return Err(call);
         }
         self.counters.waiting.fetch_add(1, Ordering::Relaxed);
-        self.kept.push_back(Order::Write(Handed { name: Name { worker: self.worker, call }, cdr }));
+        self.kept.push_back(Order::Write { name: Name { worker: self.worker, call }, cdr });
         self.hand_over();
         Ok(())
+    }
+
+    /// Never blocks, and keeps nothing.
+    pub fn missed(&mut self, cdr: Box<Cdr>) {
+        if self.queue.try_send(Order::Missed(cdr)).is_err() {
+            self.counters.missed_overflowed.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Once a round: the calls whose CDRs are durable now. What found no place in the queue is tried again.
@@ -121,6 +129,19 @@ impl CdrSink {
                 self.kept.push_front(order);
                 return;
             }
+        }
+    }
+}
+
+impl Drop for CdrSink {
+    fn drop(&mut self) {
+        self.hand_over();
+        let left = self.kept.len();
+        if left > 0 {
+            tracing::error!(
+                left,
+                "ALARM: a worker ends, and these CDRs found no place: only other nodes' shadows have them"
+            );
         }
     }
 }
@@ -147,12 +168,12 @@ pub struct CdrStream<D> {
 /// Opens the file, making its directory: a node that cannot write its CDRs does not start.
 pub fn open(directory: &Path, workers: u16, clock: Clock) -> io::Result<CdrStream<LineFile>> {
     std::fs::create_dir_all(directory)?;
-    let mut file = LineFile::new(directory.join("cdr.jsonl"), clock);
-    file.open()?;
-    Ok(stream(file, workers, clock))
+    let mut files = ["cdr.jsonl", "missed.jsonl"].map(|name| LineFile::new(directory.join(name), clock));
+    files.iter_mut().try_for_each(Disk::open)?;
+    Ok(stream(files, workers, clock))
 }
 
-fn stream<D: Disk>(disk: D, workers: u16, clock: Clock) -> CdrStream<D> {
+fn stream<D: Disk>([answered, missed]: [D; 2], workers: u16, clock: Clock) -> CdrStream<D> {
     let (queue, orders) = sync_channel(QUEUE);
     let counters = Arc::new(CdrCounters::default());
     let receipts: Vec<Arc<Receipts>> = (0..workers).map(|_| Arc::default()).collect();
@@ -166,34 +187,85 @@ fn stream<D: Disk>(disk: D, workers: u16, clock: Clock) -> CdrStream<D> {
     let sinks = (0..).zip(&receipts).map(sink).collect();
     let writer = Writer {
         orders,
-        spool: Spool::new(WAITING),
-        disk,
+        answered: Lane::new("cdr.jsonl", answered, WAITING),
+        missed: Lane::new("missed.jsonl", missed, MISSED_WAITING),
+        missed_at: Time::default(),
         receipts,
         counters: counters.clone(),
         clock,
-        complained: None,
     };
     CdrStream { sinks, reopener: Reopener(queue), counters, writer }
 }
 
+/// A file and what is on its way to it.
+struct Lane<D, T> {
+    name: &'static str,
+    spool: Spool<T>,
+    disk: D,
+    /// While there is trouble: when the log said so last.
+    complained: Option<Time>,
+}
+
+impl<D: Disk, T> Lane<D, T> {
+    fn new(name: &'static str, disk: D, most: usize) -> Lane<D, T> {
+        Lane { name, spool: Spool::new(most), disk, complained: None }
+    }
+
+    /// False: it is no JSON.
+    fn push(&mut self, cdr: &Cdr, name: T) -> bool {
+        match serde_json::to_vec(cdr) {
+            Ok(line) => {
+                self.spool.push(&line, name);
+                true
+            }
+            Err(error) => {
+                tracing::error!(%error, id = cdr.id, "ALARM: a CDR is no JSON");
+                false
+            }
+        }
+    }
+
+    /// Those that are durable now.
+    fn work(&mut self, now: Time, counters: &CdrCounters) -> Vec<T> {
+        let mut durable = Vec::new();
+        match self.spool.work(now, &mut self.disk, &mut durable) {
+            Err(trouble) => self.complain(now, &trouble, counters),
+            Ok(()) if !durable.is_empty() && self.complained.take().is_some() => {
+                tracing::info!(file = self.name, "CDRs are written again");
+            }
+            Ok(()) => {}
+        }
+        durable
+    }
+
+    fn complain(&mut self, now: Time, trouble: &Trouble, counters: &CdrCounters) {
+        counters.failures[trouble.at as usize].fetch_add(1, Ordering::Relaxed);
+        if self.complained.is_none_or(|at| now.since(at) >= COMPLAIN_EVERY) {
+            self.complained = Some(now);
+            let (file, waiting) = (self.name, self.spool.waiting());
+            tracing::error!(file, waiting, "ALARM: CDRs cannot be written; they wait in memory: {trouble}");
+        }
+    }
+}
+
 pub struct Writer<D> {
     orders: Receiver<Order>,
-    spool: Spool<Name>,
-    disk: D,
+    answered: Lane<D, Name>,
+    missed: Lane<D, ()>,
+    /// When missed calls are written next.
+    missed_at: Time,
     /// One a worker.
     receipts: Vec<Arc<Receipts>>,
     counters: Arc<CdrCounters>,
     clock: Clock,
-    /// While there is trouble: when the log said so last.
-    complained: Option<Time>,
 }
 
 impl<D: Disk> Writer<D> {
     /// Until every sink is dropped; all is durable then that the disk takes.
     pub fn run(mut self, is_stopping: impl Fn() -> bool) {
         loop {
-            let due = self.spool.next_due().map(|due| due.since(self.clock.now()));
-            if self.spool.is_full() {
+            let due = self.next_due().map(|due| due.since(self.clock.now()));
+            if self.answered.spool.is_full() {
                 // Nothing is taken, so the end of the sinks would not be heard.
                 if is_stopping() {
                     return self.end();
@@ -214,8 +286,13 @@ impl<D: Disk> Writer<D> {
         }
     }
 
+    fn next_due(&self) -> Option<Time> {
+        let missed = self.missed.spool.next_due().map(|due| due.max(self.missed_at));
+        [self.answered.spool.next_due(), missed].into_iter().flatten().min()
+    }
+
     fn take_all(&mut self) {
-        while !self.spool.is_full()
+        while !self.answered.spool.is_full()
             && let Ok(order) = self.orders.try_recv()
         {
             self.take(order);
@@ -224,26 +301,36 @@ impl<D: Disk> Writer<D> {
 
     fn take(&mut self, order: Order) {
         match order {
-            Order::Write(Handed { name, cdr }) => match serde_json::to_vec(&cdr) {
-                Ok(line) => self.spool.push(&line, name),
-                Err(error) => {
+            Order::Write { name, cdr } => {
+                if !self.answered.push(&cdr, name) {
                     self.counters.waiting.fetch_sub(1, Ordering::Relaxed);
-                    tracing::error!(%error, id = cdr.id, "ALARM: a CDR is no JSON");
                 }
-            },
+            }
+            Order::Missed(_) if self.missed.spool.is_full() => {
+                self.counters.missed_overflowed.fetch_add(1, Ordering::Relaxed);
+            }
+            Order::Missed(cdr) => {
+                self.missed.push(&cdr, ());
+            }
             Order::Reopen => {
-                self.spool.reopen();
-                self.spool.hurry();
+                self.answered.spool.reopen();
+                self.missed.spool.reopen();
+                self.hurry();
             }
         }
     }
 
+    fn hurry(&mut self) {
+        self.answered.spool.hurry();
+        self.missed.spool.hurry();
+        self.missed_at = Time::default();
+    }
+
     fn work(&mut self) {
-        let mut durable = Vec::new();
-        let done = self.spool.work(self.clock.now(), &mut self.disk, &mut durable);
+        let now = self.clock.now();
+        let durable = self.answered.work(now, &self.counters);
         self.counters.written.fetch_add(durable.len() as u64, Ordering::Relaxed);
         self.counters.waiting.fetch_sub(durable.len() as u64, Ordering::Relaxed);
-        let any = !durable.is_empty();
         let mut by_worker = vec![Vec::new(); self.receipts.len()];
         for Name { worker, call } in durable {
             by_worker[usize::from(worker)].push(call);
@@ -251,41 +338,35 @@ impl<D: Disk> Writer<D> {
         for (calls, receipts) in by_worker.iter_mut().zip(&self.receipts).filter(|(calls, _)| !calls.is_empty()) {
             receipts.put(calls);
         }
-        match done {
-            Err(trouble) => self.complain(&trouble),
-            Ok(()) if any && self.complained.take().is_some() => {
-                tracing::info!("CDRs are written again");
+        if now >= self.missed_at {
+            let durable = self.missed.work(now, &self.counters).len() as u64;
+            self.counters.missed.fetch_add(durable, Ordering::Relaxed);
+            if durable > 0 {
+                self.missed_at = now + MISSED_GATHER;
             }
-            Ok(()) => {}
-        }
-    }
-
-    fn complain(&mut self, trouble: &Trouble) {
-        self.counters.failures[trouble.at as usize].fetch_add(1, Ordering::Relaxed);
-        let now = self.clock.now();
-        if self.complained.is_none_or(|at| now.since(at) >= COMPLAIN_EVERY) {
-            self.complained = Some(now);
-            let waiting = self.spool.waiting();
-            tracing::error!(waiting, "ALARM: CDRs cannot be written to cdr.jsonl; they wait in memory: {trouble}");
         }
     }
 
     /// Nobody hands anything over any more.
     fn end(&mut self) {
         for _ in 0..LAST_TRIES {
-            self.spool.hurry();
+            self.hurry();
             self.work();
             self.take_all();
-            if self.spool.waiting() == 0 {
+            if self.waiting() == 0 {
                 return;
             }
             std::thread::park_timeout(LAST_PAUSE);
         }
-        let waiting = self.spool.waiting();
+        let waiting = self.waiting();
         tracing::error!(
             waiting,
-            "ALARM: the node ends and these CDRs are not in its file: only other nodes' shadows have them"
+            "ALARM: the node ends and these CDRs are in no file: only other nodes' shadows have them"
         );
+    }
+
+    fn waiting(&self) -> usize {
+        self.answered.spool.waiting() + self.missed.spool.waiting()
     }
 }
 

@@ -44,7 +44,7 @@ impl Disk for Gate {
 /// The writer's thread, over a gate that is shut.
 pub fn gated(workers: u16) -> (Gate, CdrStream<Gate>) {
     let gate = Gate::default();
-    (gate.clone(), stream(gate, workers, Clock::new()))
+    (gate.clone(), stream([gate.clone(), gate], workers, Clock::new()))
 }
 
 pub fn spawn<D: Disk + Send + 'static>(writer: Writer<D>, is_stopping: bool) -> JoinHandle<()> {
@@ -143,6 +143,25 @@ fn the_end_of_the_sinks_leaves_nothing_behind_and_does_not_wait_for_a_broken_dis
         thread.join().unwrap();
         assert_eq!(counters.waiting.load(Ordering::Relaxed), u64::from(!open));
     }
+}
+
+#[test]
+fn missed_calls_stand_in_a_file_of_their_own_and_nobody_is_told_of_them() {
+    let directory = Directory::new("missed");
+    let CdrStream { mut sinks, reopener, counters, writer } = open(&directory.0, 1, Clock::new()).unwrap();
+    let thread = spawn(writer, false);
+    sinks[0].missed(cdr("1"));
+    sinks[0].write(call("2"), cdr("2")).unwrap();
+    sinks[0].missed(cdr("3"));
+    assert_eq!(told(&mut sinks[0], 2, SOON), [call("2")]);
+    drop((sinks, reopener));
+    thread.join().unwrap();
+    let ids = |name: &str| {
+        let text = std::fs::read_to_string(directory.0.join(name)).unwrap();
+        text.lines().map(|line| serde_json::from_str::<Cdr>(line).unwrap().id).collect::<Vec<_>>()
+    };
+    assert_eq!((ids("cdr.jsonl"), ids("missed.jsonl")), (vec!["2".into()], vec!["1".into(), "3".into()]));
+    assert_eq!(counters.missed.load(Ordering::Relaxed), 2);
 }
 
 struct Directory(PathBuf);

@@ -143,6 +143,7 @@ impl Of<'_> {
                 }
             }
             sums.insert("cdr_full", read(&cdrs.overflowed));
+            sums.insert("missed_full", read(&cdrs.missed_overflowed));
             sums.into_iter().map(|(reason, count)| labelled([reason], count)).collect()
         })?;
         self.counter("siprack_rejected_total", "Requests refused with an answer of ours", &["reason"], |shared| {

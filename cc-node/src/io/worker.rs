@@ -353,6 +353,7 @@ impl Desk {
                         self.dns_refused.push(ask);
                     }
                 }
+                Effect::Missed(cdr) => self.parts.cdrs.missed(cdr),
                 Effect::Cdr { call, cdr } => self.written.extend(self.parts.cdrs.write(call, cdr).err()),
             }
         }

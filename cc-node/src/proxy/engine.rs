@@ -238,7 +238,12 @@ impl Proxy {
             self.over.push_back((turn.now + station.timing.whole(), key.clone()));
         }
         if let Some(call) = context.call {
-            self.calls.failed(turn, call);
+            let by = match status {
+                _ if context.cancelled => EndedBy::Cancelled,
+                408 => EndedBy::NoAnswer,
+                _ => EndedBy::Refused,
+            };
+            self.calls.failed(turn, station, call, (status, &bytes), by);
         }
         // RFC 4320 §4.2: a request other than INVITE that nobody answered is left without an answer.
         if status == 408 && !context.is_invite() && !heard {

@@ -86,6 +86,7 @@ impl Watch {
             Effect::Inside { .. } | Effect::Inherited { .. } => {
                 self.fails("something of another node where there is none")
             }
+            Effect::Missed(cdr) => self.tell(format!("missed {} {}", cdr.id, cdr.callid)),
             Effect::Location { .. } | Effect::Dns { .. } | Effect::Forgotten => {}
         }
     }

@@ -36,6 +36,10 @@ pub fn run() -> Verdict {
     if cdrs.len() != 1 {
         return Err(format!("one answered call should leave one CDR line, there are {}: {cdrs:?}", cdrs.len()));
     }
+    let shown = rack.siprack(&["cdr", "--json"])?;
+    if serde_json::from_str::<serde_json::Value>(shown.trim()).ok().as_ref() != cdrs.first() {
+        return Err(format!("siprack cdr shows another call: {shown}"));
+    }
     rack.stop()?;
     Ok("READY, ladder, status, explain, one CDR, nothing left running".to_string())
 }

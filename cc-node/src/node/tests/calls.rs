@@ -113,6 +113,10 @@ fn busy_is_acked_here_and_there_and_leaves_no_cdr() {
     assert!(b.hear(ALICE, &ack).is_empty(), "the ACK ends here");
     assert!(b.pass(Duration::from_secs(60)).is_empty() && b.cdrs.is_empty());
     assert_eq!(b.node.stats().calls_failed, 1);
+    let [missed] = &b.missed[..] else { panic!("{:?}", b.missed) };
+    assert_eq!((missed.sip_code, missed.sip_reason.as_str(), missed.to_tag.as_str()), (486, "Busy Here", "b"));
+    assert_eq!((missed.ended_by, missed.duration, missed.start_time.as_str()), (EndedBy::Refused, 0, ""));
+    assert_eq!((missed.caller.as_str(), missed.callee.as_str()), ("sip:alice@rack.test", "sip:bob@rack.test"));
 }
 
 #[test]
@@ -129,6 +133,23 @@ fn the_caller_cancels_a_ringing_call() {
     let end = b.hear(BOB, &response(&forwarded, "487 Request Terminated", "b", ""));
     assert_eq!(ladder(&end), ["ACK → 10.0.0.2:5060", "487 → 10.0.0.1:5060"]);
     assert!(b.cdrs.is_empty());
+    assert_eq!(b.missed.iter().map(|m| (m.sip_code, m.ended_by)).collect::<Vec<_>>(), [(487, EndedBy::Cancelled)]);
+}
+
+#[test]
+fn a_call_that_nobody_heard_of_is_missed_and_one_that_asks_for_a_password_is_not() {
+    let mut b = bench();
+    b.hear(ALICE, &invite("c"));
+    b.pass(Duration::from_secs(40));
+    let told: Vec<_> = b.missed.iter().map(|m| (m.callid.as_str(), m.sip_code, m.ended_by, m.setup_time)).collect();
+    assert_eq!(told, [("c@alice", 408, EndedBy::NoAnswer, 32.0)]);
+    let ids: Vec<String> = b.missed.drain(..).map(|missed| missed.id).collect();
+    let forwarded = b.hear(ALICE, &invite("d")).remove(1);
+    b.hear(BOB, &response(&forwarded, "407 Proxy Authentication Required", "b", ""));
+    assert!(b.missed.is_empty(), "Alice calls again with it");
+    let forwarded = b.hear(ALICE, &invite("e")).remove(1);
+    b.hear(BOB, &response(&forwarded, "603 Decline", "b", ""));
+    assert!(b.missed.len() == 1 && b.missed[0].id != ids[0]);
 }
 
 #[test]

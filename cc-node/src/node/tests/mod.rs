@@ -142,6 +142,7 @@ pub struct Bench {
     /// What a backup that has got all of them holds.
     pub images: BTreeMap<CallHash, Image>,
     pub cdrs: Vec<Cdr>,
+    pub missed: Vec<Cdr>,
     pub asks: Vec<Effect>,
     /// What the newest input made leave, as octets.
     pub newest: Vec<Bytes>,
@@ -184,6 +185,7 @@ fn bench_of(rack: &str) -> Bench {
         records: vec![],
         images: BTreeMap::new(),
         cdrs: vec![],
+        missed: vec![],
         asks: vec![],
         newest: vec![],
         lossy: false,
@@ -311,6 +313,7 @@ impl Bench {
                     assert!(self.lossy || matches!(self.records.last().unwrap().what, What::Ended { .. }));
                     self.cdrs.push(*cdr);
                 }
+                Effect::Missed(cdr) => self.missed.push(*cdr),
                 ask @ (Effect::Location { .. } | Effect::Dns { .. } | Effect::Inside { .. }) => self.asks.push(ask),
             }
         }

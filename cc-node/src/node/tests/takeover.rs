@@ -23,6 +23,7 @@ impl Bench {
             records: vec![],
             images: BTreeMap::new(),
             cdrs: vec![],
+            missed: vec![],
             asks: vec![],
             newest: vec![],
             lossy: true,

@@ -762,7 +762,7 @@ impl NodeHost {
                     alive.spool.push_back((now + DISK, call));
                 }
                 Effect::Dns { ask, question } => out.push(Out::Dns { ask, question }),
-                Effect::Journal(_) | Effect::Inherited { .. } | Effect::Forgotten => {}
+                Effect::Journal(_) | Effect::Inherited { .. } | Effect::Forgotten | Effect::Missed(_) => {}
             }
         }
         for mut parcel in alive.core.parcels() {

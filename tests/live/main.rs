@@ -16,6 +16,8 @@ mod process;
 mod rack_process;
 mod script;
 mod sipp;
+mod switch;
+mod wire;
 
 use std::time::Instant;
 

@@ -86,6 +86,29 @@ impl Drop for Network {
     }
 }
 
+/// A link from this process's own network to the switch of a test network; it goes when this is dropped.
+pub struct Window(String);
+
+impl Window {
+    /// `address` becomes ours.
+    pub fn new(network: &Network, address: &str) -> Result<Window, String> {
+        let name = format!("srw{}", std::process::id());
+        let hub = format!("{}hub", network.prefix);
+        ip(&["link", "add", &name, "type", "veth", "peer", "name", "window", "netns", &hub])?;
+        let window = Window(name);
+        ip(&["-n", &hub, "link", "set", "window", "master", "br0", "up"])?;
+        ip(&["addr", "add", &format!("{address}/24"), "dev", &window.0])?;
+        ip(&["link", "set", &window.0, "up"])?;
+        Ok(window)
+    }
+}
+
+impl Drop for Window {
+    fn drop(&mut self) {
+        let _ = ip(&["link", "del", &self.0]);
+    }
+}
+
 /// One host: a namespace and its address on the outside.
 #[derive(Clone)]
 pub struct Host {

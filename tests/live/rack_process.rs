@@ -32,11 +32,17 @@ impl Drop for Rack {
 impl Rack {
     /// Starts it on a host (none: on this machine's loopback) with more arguments for `up`, and waits for READY.
     pub fn start(host: Option<&Host>, data: &Path, arguments: &[&str]) -> Result<Rack, String> {
+        let mut rack = Rack::launch(host, data, arguments)?;
+        rack.wait_for("READY", Duration::from_secs(30))?;
+        Ok(rack)
+    }
+
+    /// The same without waiting: one host's part of a rack is not ready before the others'.
+    pub fn launch(host: Option<&Host>, data: &Path, arguments: &[&str]) -> Result<Rack, String> {
         let program = siprack()?;
         let mut command = on(host, &program);
         command.args(["up", "--data"]).arg(data).args(arguments);
-        let mut up = Running::start("siprack up", &mut command)?;
-        up.wait_for("READY", Duration::from_secs(30))?;
+        let up = Running::start("siprack up", &mut command)?;
         Ok(Rack { host: host.cloned(), program, data: data.to_path_buf(), up, stopped: false })
     }
 

@@ -13,9 +13,13 @@ pub struct Script {
     /// Where the request stands whose branch its ACK or CANCEL repeats.
     request: usize,
     cseq: u32,
+    /// Of the last request but an ACK.
+    method: String,
     /// Of the INVITE that awaits its ACK.
     invite: u32,
     side: Side,
+    /// Whether SIPp tells transactions apart, see `strict`.
+    is_strict: bool,
 }
 
 enum Side {
@@ -47,7 +51,23 @@ impl Script {
     }
 
     fn new(name: &str, side: Side) -> Script {
-        Script { name: name.to_string(), steps: String::new(), count: 0, request: 0, cseq: 0, invite: 0, side }
+        Script {
+            name: name.to_string(),
+            steps: String::new(),
+            count: 0,
+            request: 0,
+            cseq: 0,
+            method: String::new(),
+            invite: 0,
+            side,
+            is_strict: false,
+        }
+    }
+
+    /// A response counts for the request that it answers only: by default SIPp takes any 200 for the one that it awaits.
+    /// A final response that comes again is acknowledged again.
+    pub fn strict(self) -> Script {
+        Script { is_strict: true, ..self }
     }
 
     pub fn name(&self) -> &str {
@@ -59,7 +79,7 @@ impl Script {
         let path = folder.join(format!("{}.xml", self.name));
         // SIPp refuses a variable that nothing reads.
         let variables =
-            ["peer", "own", "via1", "via2", "cseq", "route", "direction", "difference", "resumed", "checked"];
+            ["peer", "own", "via1", "via2", "cseq", "route", "direction", "difference", "resumed", "checked", "within"];
         let kept: Vec<&str> =
             variables.into_iter().filter(|v| self.steps.contains(&format!("assign_to=\"{v}\""))).collect();
         let reference = match kept.is_empty() {
@@ -77,7 +97,12 @@ impl Script {
     /// Sends `text` as it stands; SIPp repeats it by timer if `repeat`.
     pub fn send(mut self, text: &str, repeat: bool) -> Script {
         let retrans = if repeat { " retrans=\"500\"" } else { "" };
-        let _ = writeln!(self.steps, "<send{retrans}><![CDATA[\n{text}]]></send>");
+        let transaction = match text.split(' ').next().filter(|_| self.is_strict) {
+            None | Some("SIP/2.0") => String::new(),
+            Some("ACK") => format!(" ack_txn=\"INVITE{}\"", self.invite),
+            Some(method) => format!(" start_txn=\"{method}{}\"", self.cseq),
+        };
+        let _ = writeln!(self.steps, "<send{retrans}{transaction}><![CDATA[\n{text}]]></send>");
         self.count += 1;
         self
     }
@@ -98,6 +123,11 @@ impl Script {
         self.element(&format!("<nop><action><log message=\"{word}\"/></action></nop>"))
     }
 
+    /// The last step: what comes again is answered again for so long.
+    pub fn linger(self, ms: u32) -> Script {
+        self.element(&format!("<timewait milliseconds=\"{ms}\"/>"))
+    }
+
     pub fn label(mut self, id: u32) -> Script {
         let _ = writeln!(self.steps, "<label id=\"{id}\"/>");
         self
@@ -108,6 +138,7 @@ impl Script {
         self.request = self.count;
         if method != "ACK" {
             self.cseq += 1;
+            self.method = method.to_string();
         }
         if method == "INVITE" {
             self.invite = self.cseq;
@@ -178,13 +209,28 @@ impl Script {
     }
 
     pub fn provisional(self, status: &str) -> Script {
-        self.element(&format!("<recv response=\"{status}\" optional=\"true\"/>"))
+        self.response_with(status, " optional=\"true\"")
+    }
+
+    /// A response to the last request with SIPp's own attributes.
+    pub fn response_with(self, status: &str, attributes: &str) -> Script {
+        let of = self.of_transaction();
+        self.element(&format!("<recv response=\"{status}\"{of}{attributes}/>"))
+    }
+
+    /// The attribute by which a response counts for the last request only.
+    fn of_transaction(&self) -> String {
+        match self.is_strict {
+            true => format!(" response_txn=\"{}{}\"", self.method, self.cseq),
+            false => String::new(),
+        }
     }
 
     /// The caller: an answer that makes the dialog (route set, remote target, the other's tag).
     pub fn dialog_by(self, status: &str) -> Script {
+        let of = self.of_transaction();
         self.element(&format!(
-            "<recv response=\"{status}\" rrs=\"true\"><action><ereg regexp=\".*\" search_in=\"hdr\" header=\"To:\" assign_to=\"peer\"/></action></recv>"
+            "<recv response=\"{status}\"{of} rrs=\"true\"><action><ereg regexp=\".*\" search_in=\"hdr\" header=\"To:\" assign_to=\"peer\"/></action></recv>"
         ))
     }
 
@@ -228,10 +274,19 @@ impl Script {
 
     /// The callee: 487 to the INVITE that began the dialog, once a CANCEL has been answered.
     pub fn terminated(self) -> Script {
+        self.terminated_with(true)
+    }
+
+    /// The same without SIPp's own repetition.
+    pub fn terminated_once(self) -> Script {
+        self.terminated_with(false)
+    }
+
+    fn terminated_with(self, repeat: bool) -> Script {
         self.send(
             "SIP/2.0 487 Request Terminated\nVia:[$via1]\nVia:[$via2]\nFrom:[$peer]\n\
              To:[$own];tag=[pid]a[call_number]\n[last_Call-ID:]\nCSeq:[$cseq]\nContent-Length: 0\n\n",
-            true,
+            repeat,
         )
     }
 
@@ -253,7 +308,7 @@ impl Script {
     }
 
     pub fn response(self, status: &str) -> Script {
-        self.element(&format!("<recv response=\"{status}\"/>"))
+        self.response_with(status, "")
     }
 
     pub fn request(self, method: &str) -> Script {
@@ -301,7 +356,8 @@ impl Script {
     }
 }
 
-fn answer_text(status: &str, first: bool, more: &str) -> String {
+/// An answer to the last request; `first` of a dialog puts in our tag.
+pub fn answer_text(status: &str, first: bool, more: &str) -> String {
     let tag = if first { ";tag=[pid]a[call_number]" } else { "" };
     format!(
         "SIP/2.0 {status}\n[last_Via:]\n[last_Record-Route:]\n[last_From:]\n[last_To:]{tag}\n[last_Call-ID:]\n[last_CSeq:]\n\

@@ -2,6 +2,7 @@
 
 use crate::namespaces::Host;
 use crate::process::Running;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -61,6 +62,14 @@ impl Sipp<'_> {
         let first: String = errors.lines().take(40).collect::<Vec<_>>().join("\n");
         Err(format!("sipp {} ended with {status}\n{}\nfirst errors:\n{first}", self.scenario, running.tail(30)))
     }
+}
+
+/// The whole numbers in the last line of SIPp's statistics, by their columns' names.
+pub fn figures(statistics: &Path) -> Result<BTreeMap<String, u64>, String> {
+    let text = std::fs::read_to_string(statistics).map_err(|e| format!("{}: {e}", statistics.display()))?;
+    let names = text.lines().next().unwrap_or_default().split(';');
+    let last = text.lines().last().unwrap_or_default().split(';');
+    Ok(names.zip(last).filter_map(|(name, value)| Some((name.to_string(), value.trim().parse().ok()?))).collect())
 }
 
 fn scenarios() -> PathBuf {

@@ -3,6 +3,7 @@
 mod dialogs;
 mod draining;
 mod drill;
+mod going_on;
 mod hanging;
 mod healing;
 mod ipv6;
@@ -44,6 +45,8 @@ pub const ALL: &[Case] = &[
     Case { name: "a trunk calls in and is called", needs: &["ip", "sipp"], run: trunk::run },
     Case { name: "any one process is killed and healed", needs: &["ip", "sipp"], run: healing::run },
     Case { name: "four nodes under kill, stop, cut, restart and drain", needs: ownership::NEEDS, run: ownership::run },
+    Case { name: "no call is lost while processes die", needs: going_on::NEEDS, run: going_on::run },
+    Case { name: "no call is lost on poor planes", needs: going_on::NEEDS, run: going_on::run_on_poor_planes },
     Case { name: "keys turn under load", needs: ownership::NEEDS, run: ownership::keys::run },
 ];
 
@@ -55,5 +58,7 @@ pub const SOAK: &[Case] = &[
         run: phones_under_death::run_long,
     },
     Case { name: "ten minutes under load", needs: &["ip", "sipp"], run: soak::run },
+    Case { name: "no call is lost by a load manager cut off", needs: going_on::NEEDS, run: going_on::run_cut_off },
+    Case { name: "no call is lost by 200 kills", needs: going_on::NEEDS, run: going_on::run_long },
     Case { name: "four nodes under ten times as many faults", needs: ownership::NEEDS, run: ownership::run_long },
 ];

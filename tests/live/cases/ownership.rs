@@ -5,17 +5,18 @@
 
 mod four_nodes;
 pub mod keys;
-mod phones;
+pub mod phones;
+pub mod watch;
 
-use self::four_nodes::{Link, NODES, admin, load_manager, planes, rack_file};
+use self::four_nodes::{Link, NODES, load_manager, planes, rack_file};
 use self::phones::{Outcome, Phones};
+use self::watch::Watch;
 use crate::Verdict;
-use crate::metrics::{client, metric};
+use crate::metrics::metric;
 use crate::namespaces::{Host, Network};
 use crate::process::Running;
 use crate::rack_process::{Rack, work_folder};
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
 use std::fmt::Write;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -30,10 +31,8 @@ const DRAINED_FOR: Duration = Duration::from_secs(3);
 /// From the first kill to the second: the node has just come back.
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
 
-const POLL: Duration = Duration::from_millis(2);
-const PATIENCE: Duration = Duration::from_secs(5);
 /// What a busy machine may add to each bound.
-const SLACK: Duration = Duration::from_millis(100);
+pub const SLACK: Duration = Duration::from_millis(100);
 /// A process may be stopped between its last look at the clock and the send: that batch the load manager drops.
 const ESCAPED_A_FAULT: u64 = 4;
 
@@ -163,7 +162,7 @@ fn in_numbers(times: &[Times]) -> (String, Vec<String>) {
     (seen.trim_end_matches(';').to_string(), wrong)
 }
 
-fn spread(sorted: &[Duration]) -> String {
+pub fn spread(sorted: &[Duration]) -> String {
     let within = |share: f64| {
         let place = (sorted.len() as f64 * share).ceil() as usize;
         sorted.get(place.saturating_sub(1)).map_or(0, Duration::as_millis)
@@ -185,7 +184,7 @@ struct Hand<'a> {
 impl<'a> Hand<'a> {
     fn new(rack: &'a Rack, host: &Host) -> Result<Hand<'a>, String> {
         let nft = Running::start_interactive("nft", host.command("nft").arg("-i"))?;
-        Ok(Hand { rack, watch: Watch { http: client(Duration::from_secs(2)) }, nft, times: Vec::new(), turn: 0 })
+        Ok(Hand { rack, watch: four_nodes::watch(), nft, times: Vec::new(), turn: 0 })
     }
 
     /// All these faults, node after node, while calls come in.
@@ -221,7 +220,7 @@ impl<'a> Hand<'a> {
 
     fn strike(&mut self, fault: Fault, node: u16) -> Result<(), String> {
         let (watch, boot) = (self.watch.clone(), self.watch.table(node)?.1["boot"].clone());
-        let watching = std::thread::spawn(move || watch.switch(fault, node, &boot));
+        let watching = std::thread::spawn(move || watch.switch(fault == Fault::Drained, node, &boot));
         let begun = self.inflict(fault, node);
         let watched = watching.join().map_err(|_| "the watcher panicked".to_string())?;
         let (begun, (out, adopted)) = (begun?, watched?);
@@ -260,7 +259,7 @@ impl<'a> Hand<'a> {
     }
 }
 
-fn signal(process: i32, signal: Signal) -> Result<(), String> {
+pub fn signal(process: i32, signal: Signal) -> Result<(), String> {
     let pid = Pid::from_raw(process).ok_or("no process has the number 0")?;
     kill_process(pid, signal).map_err(|e| format!("{signal:?} to process {process}: {e}"))
 }
@@ -274,84 +273,4 @@ fn cut(node: u16) -> String {
         }
     }
     rules
-}
-
-/// What load manager and nodes say of themselves.
-#[derive(Clone)]
-struct Watch {
-    http: ureq::Agent,
-}
-
-impl Watch {
-    fn status(&self, admin: &str) -> Result<Value, String> {
-        let url = format!("http://{admin}/status");
-        let mut answer = self.http.get(url.as_str()).call().map_err(|e| format!("{url}: {e}"))?;
-        answer.body_mut().read_json::<Value>().map_err(|e| format!("{url}: {e}"))
-    }
-
-    fn order(&self, node: u16, word: &str) -> Result<(), String> {
-        let url = format!("http://{}/{word}", admin(node));
-        self.http.post(url.as_str()).send_empty().map(drop).map_err(|e| format!("POST {url}: {e}"))
-    }
-
-    /// The load manager's epoch, and its line for this node.
-    fn table(&self, node: u16) -> Result<(u64, Value), String> {
-        let status = self.status(&load_manager())?;
-        let epoch = status["epoch"].as_u64().ok_or(format!("it names no epoch: {status}"))?;
-        let line = status["nodes"].as_array().into_iter().flatten().find(|line| line["id"] == node);
-        let line = line.ok_or(format!("it does not know node {node}: {status}"))?;
-        Ok((epoch, line.clone()))
-    }
-
-    /// Waits until every node takes calls.
-    fn all_started(&self) -> Result<(), String> {
-        let end = Instant::now() + Duration::from_secs(20);
-        loop {
-            let status = self.status(&load_manager())?;
-            let nodes = status["nodes"].as_array().into_iter().flatten();
-            let started = nodes.filter(|line| line["placed"] == true && line["state"] == "started").count();
-            if started == usize::from(NODES) {
-                return Ok(());
-            }
-            if Instant::now() > end {
-                return Err(format!("only {started} of {NODES} nodes are started after 20 s: {}", status["nodes"]));
-            }
-            sleep(POLL);
-        }
-    }
-
-    /// When the incarnation `boot` of this node is out of the table (or draining in it), and when every other node
-    /// stands under that table or a newer one.
-    fn switch(&self, fault: Fault, node: u16, boot: &Value) -> Result<(Instant, Instant), String> {
-        let end = Instant::now() + PATIENCE;
-        let epoch = loop {
-            let (epoch, line) = self.table(node)?;
-            let is_out = line["placed"] != true || line["boot"] != *boot;
-            let is_done = if fault == Fault::Drained { line["state"] == "draining" } else { is_out };
-            if is_done {
-                break epoch;
-            }
-            if Instant::now() > end {
-                return Err(format!("the load manager has not noticed within {PATIENCE:?}: {line}"));
-            }
-            sleep(POLL);
-        };
-        let out = Instant::now();
-        let mut behind: Vec<u16> = (1..=NODES).filter(|other| *other != node).collect();
-        loop {
-            behind.retain(|other| self.epoch(*other).is_none_or(|stands| stands < epoch));
-            if behind.is_empty() {
-                return Ok((out, Instant::now()));
-            }
-            if Instant::now() > end {
-                return Err(format!("nodes {behind:?} have not adopted epoch {epoch} within {PATIENCE:?}"));
-            }
-            sleep(POLL);
-        }
-    }
-
-    /// What this node has adopted.
-    fn epoch(&self, node: u16) -> Option<u64> {
-        self.status(&admin(node)).ok()?["epoch"].as_u64()
-    }
 }

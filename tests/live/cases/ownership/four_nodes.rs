@@ -1,6 +1,7 @@
 //! Four nodes on two planes, asked for no password, with admin ports that this process reaches from outside the rack's
 //! namespace: a look every 2 ms leaves no time to start a program inside.
 
+use super::watch::Watch;
 use crate::namespaces::Host;
 use crate::process::run;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,11 @@ pub fn load_manager() -> String {
 /// Where a node is asked.
 pub fn admin(node: u16) -> String {
     format!("{RACKS_END}:1511{node}")
+}
+
+/// By these ports.
+pub fn watch() -> Watch {
+    Watch::new(load_manager(), (1..=NODES).map(admin).collect())
 }
 
 /// A node's addresses on the planes. All of 127.0.0.0/8 is there in every namespace.

@@ -1,11 +1,11 @@
 //! Every key turns while calls come in, the plane key twice, and the load manager and a node are killed between: no call
 //! fails by a turn, and who was dead meanwhile stands on the keys that stand.
 
-use super::Watch;
-use super::four_nodes::{Link, NODES, admin, load_manager, rack_file};
+use super::four_nodes::{self, Link, NODES, admin, load_manager, rack_file};
 use super::phones::{Outcome, Phones};
+use super::watch::Watch;
 use crate::Verdict;
-use crate::metrics::{client, metric};
+use crate::metrics::metric;
 use crate::namespaces::Network;
 use crate::rack_process::{Rack, work_folder};
 use serde_json::Value;
@@ -27,7 +27,7 @@ pub fn run() -> Verdict {
     let phones = Phones::new(&clients, &format!("{}:5060", host.address), &folder)?;
     phones.register()?;
     let _answering = phones.answer()?;
-    let watch = Watch { http: client(Duration::from_secs(2)) };
+    let watch = four_nodes::watch();
 
     let calling = phones.call("turns")?;
     sleep(Duration::from_secs(2));

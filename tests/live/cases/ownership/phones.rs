@@ -4,8 +4,8 @@
 use crate::namespaces::Host;
 use crate::process::Running;
 use crate::script::{NO_BODY, Script, sdp};
+use crate::sipp::figures;
 use rustix::process::Signal;
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ const CALLEES: &str = "5070";
 const CALLERS: &str = "5080";
 
 /// The callees' registrations; nobody asks for a password.
-const REGISTER: &str = "REGISTER sip:rack.test SIP/2.0\n\
+pub const REGISTER: &str = "REGISTER sip:rack.test SIP/2.0\n\
     Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch];rport\n\
     Max-Forwards: 70\n\
     From: <sip:[field1]@rack.test>;tag=[pid]r[call_number]\n\
@@ -128,11 +128,7 @@ impl Calling {
         self.sipp.signal(Signal::USR1);
         self.sipp.wait(Duration::from_secs(120))?;
         let path = self.statistics.display();
-        let text = std::fs::read_to_string(&self.statistics).map_err(|e| format!("{path}: {e}"))?;
-        let names = text.lines().next().unwrap_or_default().split(';');
-        let last = text.lines().last().unwrap_or_default().split(';');
-        let figures: BTreeMap<&str, u64> =
-            names.zip(last).filter_map(|(name, value)| Some((name, value.trim().parse().ok()?))).collect();
+        let figures = figures(&self.statistics)?;
         let figure = |name: &str| figures.get(name).copied().ok_or(format!("{path} has no number for {name}"));
         let failed = figure("FailedCall(C)")?;
         let calls = figure("SuccessfulCall(C)")? + failed;
@@ -140,7 +136,7 @@ impl Calling {
             return Err(format!("SIPp made {calls} calls instead of {offered}:\n{}", self.sipp.tail(30)));
         }
         let mut why = String::new();
-        for (name, count) in figures.iter().filter(|(name, count)| **name != "FailedCall(C)" && **count > 0) {
+        for (name, count) in figures.iter().filter(|(name, count)| *name != "FailedCall(C)" && **count > 0) {
             if let Some(reason) = name.strip_prefix("Failed").and_then(|name| name.strip_suffix("(C)")) {
                 let _ = write!(why, " ({count} {reason})");
             }

@@ -1,0 +1,233 @@
+//! What befalls the services while calls are in every phase, and what is measured of it.
+
+use super::rack::{Planes, Service};
+use crate::cases::ownership::watch::Watch;
+use crate::cases::ownership::{SLACK, signal, spread};
+use crate::switch::Cut;
+use rustix::process::Signal;
+use std::fmt::Write;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// From one fault to the next.
+const EVERY: Duration = Duration::from_secs(6);
+const FOR: Duration = Duration::from_secs(2);
+/// After this time nothing is sent to a node that is out of the table.
+const SENT_STILL: Duration = Duration::from_millis(200);
+/// The packet path has a new table before the status says so.
+const SAID_LATE: Duration = Duration::from_millis(50);
+/// How long the VIP may be silent is looked at for so long.
+const LOOKED: Duration = Duration::from_secs(4);
+const PATIENCE: Duration = Duration::from_secs(20);
+const POLL: Duration = Duration::from_millis(2);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    Killed,
+    Stopped,
+    Isolated,
+    /// Nothing comes to it over the planes: no beacon, for one.
+    Deafened,
+    /// Nothing comes from it: no heartbeat.
+    Muted,
+}
+
+impl What {
+    fn words(self) -> &'static str {
+        match self {
+            What::Killed => "killed",
+            What::Stopped => "stopped for 2 s",
+            What::Isolated => "cut off for 2 s",
+            What::Deafened => "deaf for 2 s",
+            What::Muted => "mute for 2 s",
+        }
+    }
+
+    /// Within which a node must be out of the table, and the others stand under the new one.
+    fn of_a_node(self) -> (Duration, Duration) {
+        let ms = Duration::from_millis;
+        match self {
+            What::Killed => (ms(300), ms(500)),
+            What::Stopped | What::Isolated | What::Muted => (ms(450), ms(600)),
+            // Its heartbeats still come, and the last that counts was sent a period after the last beacon that it heard.
+            What::Deafened => (ms(500), ms(650)),
+        }
+    }
+
+    /// How long the VIP may be silent when this befalls the load manager.
+    fn of_the_load_manager(self) -> Duration {
+        match self {
+            What::Killed => Duration::from_millis(500),
+            What::Stopped => Duration::from_secs(1),
+            What::Isolated | What::Deafened | What::Muted => FOR + Duration::from_secs(1),
+        }
+    }
+}
+
+/// What has been measured.
+#[derive(Default)]
+pub struct Times {
+    /// Of nodes: what, until it was out of the table, until the others stood under the new one.
+    nodes: Vec<(What, Duration, Duration)>,
+    /// Of the load manager: what, and how long the VIP was silent.
+    silences: Vec<(What, Duration)>,
+    /// Messages that came to a node when it was out.
+    late: Vec<String>,
+    pub faults: usize,
+}
+
+pub struct Hand<'a> {
+    planes: &'a Planes,
+    /// Whose turn it is.
+    turn: u16,
+    pub times: Times,
+}
+
+/// When a node left the table, when all others stood under the new one, and until when it was surely out.
+struct Absence {
+    out: Instant,
+    adopted: Instant,
+    surely_until: Instant,
+}
+
+impl<'a> Hand<'a> {
+    pub fn new(planes: &'a Planes) -> Hand<'a> {
+        Hand { planes, turn: 0, times: Times::default() }
+    }
+
+    /// One after the other; of a node it is always the next one's turn.
+    pub fn befall_all(&mut self, faults: &[(What, Service)]) -> Result<(), String> {
+        for (what, service) in faults {
+            let next = Instant::now() + EVERY;
+            let service = match service {
+                Service::Node(_) => {
+                    self.turn += 1;
+                    Service::Node(1 + (self.turn - 1) % super::rack::NODES)
+                }
+                other => *other,
+            };
+            self.planes.watch.all_started()?;
+            self.befall(*what, service).map_err(|e| format!("{} {}: {e}", service.words(), what.words()))?;
+            self.times.faults += 1;
+            let clock = self.planes.clock;
+            self.planes.wire().settle(clock.now());
+            sleep(next.saturating_duration_since(Instant::now()));
+        }
+        self.planes.watch.all_started()
+    }
+
+    fn befall(&mut self, what: What, service: Service) -> Result<(), String> {
+        match service {
+            Service::Node(node) => self.node(what, node),
+            Service::LoadManager => self.load_manager(what),
+            Service::LocationServer => self.inflict(what, service).map(drop),
+        }
+    }
+
+    fn node(&mut self, what: What, node: u16) -> Result<(), String> {
+        let (watch, boot) = (self.planes.watch.clone(), self.planes.watch.table(node)?.1["boot"].clone());
+        let watching = std::thread::spawn(move || absence(&watch, node, &boot));
+        let begun = self.inflict(what, Service::Node(node));
+        let watched = watching.join().map_err(|_| "the watcher panicked".to_string())?;
+        let (begun, absence) = (begun?, watched?);
+        let since = |moment: Instant| moment.saturating_duration_since(begun);
+        self.times.nodes.push((what, since(absence.out), since(absence.adopted)));
+        let clock = self.planes.clock;
+        let (from, until) = (clock.at(absence.out) + SENT_STILL, clock.at(absence.surely_until) - SAID_LATE);
+        self.times
+            .late
+            .extend(self.planes.wire().came_to(node, from, until).iter().map(|m| format!("node {node}: {m}")));
+        Ok(())
+    }
+
+    fn load_manager(&mut self, what: What) -> Result<(), String> {
+        let begun = self.inflict(what, Service::LoadManager)?;
+        sleep((begun + LOOKED).saturating_duration_since(Instant::now()));
+        let clock = self.planes.clock;
+        let silence = self.planes.wire().silence(clock.at(begun), clock.at(begun) + LOOKED);
+        self.times.silences.push((what, silence));
+        Ok(())
+    }
+
+    /// Begins it, lets it last, and ends it; when it began.
+    fn inflict(&self, what: What, service: Service) -> Result<Instant, String> {
+        let pid = self.planes.pid(service)?;
+        let begun = Instant::now();
+        match what {
+            What::Killed => signal(pid, Signal::KILL)?,
+            What::Stopped => signal(pid, Signal::STOP)?,
+            What::Isolated => self.planes.cut(service, Some(Cut::Both))?,
+            What::Deafened => self.planes.cut(service, Some(Cut::Inward))?,
+            What::Muted => self.planes.cut(service, Some(Cut::Outward))?,
+        }
+        let node = match service {
+            Service::Node(node) => Some(node),
+            _ => None,
+        };
+        let words = format!("{} {}", service.words(), what.words());
+        self.planes.wire().blow(self.planes.clock.at(begun), words, node);
+        match what {
+            What::Killed => {}
+            What::Stopped => {
+                sleep(FOR);
+                // Its agent may have killed it meanwhile, as it does with a load manager that hangs.
+                let _ = signal(pid, Signal::CONT);
+            }
+            What::Isolated | What::Deafened | What::Muted => {
+                sleep(FOR);
+                self.planes.cut(service, None)?;
+            }
+        }
+        Ok(begun)
+    }
+}
+
+fn absence(watch: &Watch, node: u16, boot: &serde_json::Value) -> Result<Absence, String> {
+    let (out, adopted) = watch.switch(false, node, boot)?;
+    let mut surely_until = out;
+    loop {
+        let asked = Instant::now();
+        if watch.table(node)?.1["placed"] == true {
+            return Ok(Absence { out, adopted, surely_until });
+        }
+        surely_until = asked;
+        if asked.saturating_duration_since(out) > PATIENCE {
+            return Err(format!("node {node} has not come back within {PATIENCE:?}"));
+        }
+        sleep(POLL);
+    }
+}
+
+impl Times {
+    /// In numbers, and what of them is out of bounds.
+    pub fn judged(&self) -> (String, Vec<String>) {
+        let (mut seen, mut wrong) =
+            (String::from("ms until out of the table, until taken over (p50/p99/max):"), Vec::new());
+        for what in [What::Killed, What::Stopped, What::Isolated, What::Deafened, What::Muted] {
+            let of = |which: fn(&(What, Duration, Duration)) -> Duration| {
+                let mut sorted: Vec<Duration> = self.nodes.iter().filter(|t| t.0 == what).map(which).collect();
+                sorted.sort();
+                sorted
+            };
+            let (detected, taken) = (of(|t| t.1), of(|t| t.2));
+            let (Some(slowest), Some(last)) = (detected.last(), taken.last()) else { continue };
+            let count = detected.len();
+            let _ = write!(seen, " node {} ({count}) {}, {};", what.words(), spread(&detected), spread(&taken));
+            let (detect_within, take_within) = what.of_a_node();
+            if *slowest > detect_within + SLACK || *last > take_within + SLACK {
+                wrong.push(format!("node {}: slower than {detect_within:?} and {take_within:?}", what.words()));
+            }
+        }
+        for (what, silence) in &self.silences {
+            let _ = write!(seen, " load manager {}: VIP silent {} ms;", what.words(), silence.as_millis());
+            let within = what.of_the_load_manager();
+            if *silence > within + SLACK {
+                wrong.push(format!("load manager {}: the VIP was silent for longer than {within:?}", what.words()));
+            }
+        }
+        if let Some(first) = self.late.first() {
+            wrong.push(format!("{} messages came to nodes that were out: {first}", self.late.len()));
+        }
+        (seen.trim_end_matches(';').to_string(), wrong)
+    }
+}

@@ -1,0 +1,269 @@
+//! A rack on six hosts, each service with an agent of its own: four nodes, the load manager and the location server, on two
+//! inside planes and an outside one, each a switch of ours. What asks the admin ports goes over a fourth network, which
+//! nothing befalls.
+
+use crate::cases::ownership::watch::Watch;
+use crate::namespaces::{Host, Network, Window};
+use crate::rack_process::Rack;
+use crate::switch::{Clock, Cut, Faults, Port, Switch};
+use crate::wire::{Places, Wire, datagram};
+use serde_json::Value;
+use std::fmt::Write;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+pub const NODES: u16 = 4;
+pub const PHONES: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 20);
+pub const VIP: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 99, 0, 1), 5060);
+const SIP_PORT: u16 = 15200;
+/// What an inside plane must pass whole.
+const PLANE_MTU: u16 = 1_700;
+/// A way as long as to a phone in a mobile network.
+const TO_PHONES: Duration = Duration::from_millis(50);
+const READY_WITHIN: Duration = Duration::from_secs(40);
+
+/// A service of the rack: one a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    Node(u16),
+    LoadManager,
+    LocationServer,
+}
+
+impl Service {
+    const ALL: [Service; 6] = [
+        Service::LocationServer,
+        Service::LoadManager,
+        Service::Node(1),
+        Service::Node(2),
+        Service::Node(3),
+        Service::Node(4),
+    ];
+
+    pub fn words(self) -> String {
+        match self {
+            Service::Node(node) => format!("node {node}"),
+            Service::LoadManager => "load manager".to_string(),
+            Service::LocationServer => "location server".to_string(),
+        }
+    }
+
+    /// As `siprack status` says.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Service::Node(_) => "cc-node",
+            Service::LoadManager => "lm-server",
+            Service::LocationServer => "location-server",
+        }
+    }
+
+    fn host_name(self) -> String {
+        match self {
+            Service::Node(node) => format!("n{node}"),
+            Service::LoadManager => "lm".to_string(),
+            Service::LocationServer => "ls".to_string(),
+        }
+    }
+
+    /// The last octet of its addresses.
+    fn octet(self) -> u16 {
+        match self {
+            Service::Node(node) => 10 + node,
+            Service::LoadManager => 1,
+            Service::LocationServer => 21,
+        }
+    }
+
+    fn planes(self) -> [Ipv4Addr; 2] {
+        [1, 2].map(|plane| Ipv4Addr::new(10, 98, plane, self.octet() as u8))
+    }
+}
+
+/// One host and what runs on it.
+struct Place {
+    service: Service,
+    /// On plane A and plane B.
+    ports: [Port; 2],
+    rack: Rack,
+}
+
+pub struct Planes {
+    places: Vec<Place>,
+    pub phones: Host,
+    pub clock: Clock,
+    inside: [Switch; 2],
+    _outside: Switch,
+    wire: Arc<Mutex<Wire>>,
+    pub watch: Watch,
+    _window: Window,
+    _network: Network,
+}
+
+impl Planes {
+    /// Starts everything; the inside planes treat their frames so, by these seeds.
+    pub fn start(folder: &Path, seed: u64, faults: Faults) -> Result<Planes, String> {
+        let mut network = Network::new()?;
+        // Several runs at a time shall not have one another's routes.
+        let admin = format!("10.96.{}", std::process::id() % 250);
+        let window = Window::new(&network, &format!("{admin}.254"))?;
+        let config = rack_file(folder, &admin)?;
+        let mut inside = [1, 2].map(|n| Switch::new(["a0", "b0"][n - 1], seed + n as u64, faults, PLANE_MTU));
+        let to_phones = Faults { latency: TO_PHONES, ..Faults::default() };
+        let mut outside = Switch::new("out0", seed, to_phones, 1_500);
+        let mut hosts = Vec::new();
+        for service in Service::ALL {
+            let host = network.host(&service.host_name(), &format!("{admin}.{}", service.octet()))?;
+            let [a, b] = service.planes();
+            let ports = [inside[0].plug(&host, &a.to_string())?, inside[1].plug(&host, &b.to_string())?];
+            if service == Service::LoadManager {
+                outside.plug(&host, &VIP.ip().to_string())?;
+            }
+            hosts.push((service, host, ports));
+        }
+        let phones = network.host("sipp", &format!("{admin}.{}", PHONES.octets()[3]))?;
+        outside.plug(&phones, &PHONES.to_string())?;
+        let wire = Arc::new(Mutex::new(Wire::new(places())));
+        let clock = Clock::start();
+        let record = |recorder: fn(&mut Wire, common::time::Time, &[u8])| {
+            let wire = Arc::clone(&wire);
+            Some(Box::new(move |at, frame: &[u8]| recorder(&mut locked(&wire), at, frame)) as crate::switch::Recorder)
+        };
+        outside.start(clock, record(|wire, at, f| datagram(f).iter().for_each(|d| wire.outside(at, d))))?;
+        for switch in &mut inside {
+            switch.start(clock, record(|wire, at, f| datagram(f).iter().for_each(|d| wire.inside(at, d))))?;
+        }
+        let mut places = Vec::new();
+        for (service, host, ports) in hosts {
+            let data = folder.join(service.host_name());
+            let rack = Rack::launch(Some(&host), &data, &["--config", &config.to_string_lossy()])?;
+            places.push(Place { service, ports, rack });
+        }
+        let admin_of = |service: Service, port: u16| format!("{admin}.{}:{port}", service.octet());
+        let nodes = (1..=NODES).map(|n| admin_of(Service::Node(n), 15110)).collect();
+        let watch = Watch::new(admin_of(Service::LoadManager, 15101), nodes);
+        let mut planes = Planes {
+            places,
+            phones,
+            clock,
+            inside,
+            _outside: outside,
+            wire,
+            watch,
+            _window: window,
+            _network: network,
+        };
+        for place in &mut planes.places {
+            place.rack.wait_for("READY", READY_WITHIN).map_err(|e| format!("{}: {e}", place.service.words()))?;
+        }
+        Ok(planes)
+    }
+
+    pub fn wire(&self) -> MutexGuard<'_, Wire> {
+        locked(&self.wire)
+    }
+
+    pub fn pid(&self, service: Service) -> Result<i32, String> {
+        self.place(service)?.rack.pid(service.kind(), 0)
+    }
+
+    /// Cuts a host off the inside planes; none: it is whole again.
+    pub fn cut(&self, service: Service, how: Option<Cut>) -> Result<(), String> {
+        let ports = self.place(service)?.ports;
+        for (switch, port) in self.inside.iter().zip(ports) {
+            switch.cut(port, how);
+        }
+        Ok(())
+    }
+
+    /// How plane A and plane B treat their frames from now on.
+    pub fn treat(&self, faults: [Faults; 2]) {
+        for (switch, faults) in self.inside.iter().zip(faults) {
+            switch.set(faults);
+        }
+    }
+
+    /// What became of the frames of plane A and B.
+    pub fn frames(&self) -> String {
+        let told = self.inside.iter().zip(["A", "B"]).map(|(switch, name)| {
+            let c = switch.counts();
+            format!(
+                "{name}: {} frames, {} lost, {} doubled, {} held back, {} cut",
+                c.seen, c.lost, c.doubled, c.held_back, c.cut
+            )
+        });
+        told.collect::<Vec<_>>().join("; ")
+    }
+
+    pub fn wait_ready(&self) -> Result<(), String> {
+        for place in &self.places {
+            place.rack.wait_ready(READY_WITHIN).map_err(|e| format!("{}: {e}", place.service.words()))?;
+        }
+        Ok(())
+    }
+
+    /// What all nodes wrote.
+    pub fn cdrs(&self) -> Vec<Value> {
+        self.places.iter().flat_map(|place| place.rack.cdrs()).collect()
+    }
+
+    /// Ends every agent and what it started.
+    pub fn stop(self) -> Result<(), String> {
+        for place in self.places {
+            place.rack.stop().map_err(|e| format!("{}: {e}", place.service.words()))?;
+        }
+        Ok(())
+    }
+
+    fn place(&self, service: Service) -> Result<&Place, String> {
+        let found = self.places.iter().find(|place| place.service == service);
+        found.ok_or(format!("there is no {}", service.words()))
+    }
+}
+
+fn locked(wire: &Mutex<Wire>) -> MutexGuard<'_, Wire> {
+    wire.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn places() -> Places {
+    let nodes = (1..=NODES).map(|n| Service::Node(n).planes()).collect();
+    Places { vip: VIP, load_manager: Service::LoadManager.planes(), nodes, sip_port: SIP_PORT }
+}
+
+fn rack_file(folder: &Path, admin: &str) -> Result<PathBuf, String> {
+    let planes = |service: Service| {
+        let [a, b] = service.planes();
+        format!("planes: {{ a: {a}, b: {b} }}")
+    };
+    let at = |service: Service, port: u16| format!("\"{admin}.{}:{port}\"", service.octet());
+    let mut text = format!(
+        "name: planes\nkey: \"{}\"\nlisteners:\n  - {{ address: {}, port: {}, transport: udp }}\n\
+         domains:\n  - {{ name: rack.test, auth: none, provisioning: open }}\n",
+        "5e".repeat(32),
+        VIP.ip(),
+        VIP.port()
+    );
+    let _ = write!(
+        text,
+        "load_managers:\n  - {{ id: 1, {}, control_port: 15001, egress_port: 15010, workers: 1, admin: {} }}\ncc_nodes:\n",
+        planes(Service::LoadManager),
+        at(Service::LoadManager, 15101)
+    );
+    for n in 1..=NODES {
+        let (planes, admin) = (planes(Service::Node(n)), at(Service::Node(n), 15110));
+        let _ = writeln!(
+            text,
+            "  - {{ id: {n}, {planes}, sip_port: {SIP_PORT}, workers: 1, control_port: 15020, admin: {admin}, failure_domain: {n} }}"
+        );
+    }
+    let _ = write!(
+        text,
+        "location_servers:\n  - {{ id: 1, {}, port: 15002, admin: {}, api: \"127.0.0.1:8080\" }}\n",
+        planes(Service::LocationServer),
+        at(Service::LocationServer, 15102)
+    );
+    let path = folder.join("rack.yaml");
+    std::fs::write(&path, text).map_err(|e| format!("{}: {e}", path.display()))?;
+    Ok(path)
+}

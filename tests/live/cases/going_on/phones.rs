@@ -16,10 +16,8 @@ use std::time::Duration;
 const USERS: u16 = 50;
 /// A message that has not come for longer than a transaction lives (64 × T1) will not come.
 const PATIENCE_MS: &str = "40000";
-/// Callers and callees know again what has just ended.
-const LINGER_MS: u32 = 8_000;
-/// A refusal is acknowledged again for so long (RFC 3261 §17.1.1.2, timer D).
-const REFUSED_MS: u32 = 32_000;
+/// What has ended is known again for so long: a refusal gets its ACK, a BYE its 200 (RFC 3261 §17, timers D and J).
+const LINGER_MS: u32 = 32_000;
 
 /// A 180 may be lost: nobody repeats it.
 const LOST: &str = " timeout=\"3000\" ontimeout=\"5\"";
@@ -121,7 +119,7 @@ impl<'a> Phones<'a> {
         for (kind, rate, script) in [
             (&STEADY, load.steady, steady.done_within("BYE", NO_BODY).linger(LINGER_MS)),
             (&PATIENT, load.patient, patient.done_within("BYE", NO_BODY).linger(LINGER_MS)),
-            (&CANCELLED, load.cancelled, refused_after_cancel(cancelled).linger(REFUSED_MS)),
+            (&CANCELLED, load.cancelled, refused_after_cancel(cancelled).linger(LINGER_MS)),
             (&FORKED, load.forked, forked),
             (&REGISTERING, load.registrations, registering),
         ] {

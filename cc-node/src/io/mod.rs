@@ -70,10 +70,7 @@ pub fn run(options: Options) -> Result<(), StartError> {
     let CdrStream { sinks, reopener, counters, writer: cdr_writer } =
         cdr::open(&directory, shared.config.workers, clock).map_err(|e| cannot_create(&directory, e))?;
     let keys_file = KeysFile::open(&directory, &shared.keys);
-    let desired = Desired::of(id, &directory);
-    // Before the first heartbeat, so that a node that was drained never says `started` in between.
-    let drained = desired.is_draining().map_err(|e| cannot_create(&directory, e))?;
-    shared.draining.store(drained, Ordering::Relaxed);
+    let (desired, drained) = wish(&shared, &directory)?;
     let (asks, asks_in) = mpsc::channel(ASKS_QUEUED);
     let (questions, questions_in) = mpsc::channel(dns::QUESTIONS_QUEUED);
     let mut answers_to = Vec::new();
@@ -125,6 +122,15 @@ pub fn run(options: Options) -> Result<(), StartError> {
     }
     tracing::info!(node = %id, "cc-node ends");
     result
+}
+
+/// What the operator wants of this node. Before the first heartbeat, so that a node that was drained never says `started` in
+/// between.
+fn wish(shared: &Shared, directory: &std::path::Path) -> Result<(Desired, bool), StartError> {
+    let desired = Desired::of(shared.id, directory);
+    let drained = desired.is_draining().map_err(|e| cannot_create(directory, e))?;
+    shared.draining.store(drained, Ordering::Relaxed);
+    Ok((desired, drained))
 }
 
 /// SIGHUP opens the files of the CDRs anew: whoever has renamed them may be sure then that nothing more is written to the

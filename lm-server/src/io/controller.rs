@@ -179,6 +179,9 @@ fn say(event: &Event) {
         Event::Learned { from: Some(epoch) } => tracing::info!(%epoch, "took the placement over from the nodes"),
         Event::Learned { from: None } => tracing::info!("no node names an epoch: a cold start"),
         Event::Slept { late } => tracing::warn!(?late, "this process did not run for a while; asking the nodes anew"),
+        Event::Deaf => tracing::error!(
+            "ALARM: no node is heard: this load manager is cut off its planes, or all nodes are gone; none is held dead until one is heard"
+        ),
         Event::Entered { node, boot, epoch } => tracing::info!(%node, %boot, %epoch, "a node is in the placement"),
         Event::Left { node, boot, epoch, why } => {
             tracing::warn!(%node, %boot, %epoch, why = why.label(), "a node is out of the placement");

@@ -24,6 +24,10 @@ use std::sync::{Arc, OnceLock};
 
 /// A beacon later than this means that this process did not run: what it thinks of the nodes is worth nothing.
 const SLEPT: Duration = Duration::from_millis(150);
+/// Two nodes or more, and none heard for five periods: then it is this load manager that is cut off, or there is nobody who
+/// could go on with anything. One by one they would be held dead in epochs in which others live, and when they are heard again
+/// each would think that its calls have been taken up.
+const DEAF: Duration = Duration::from_millis(250);
 
 /// What a load manager must be told at its start.
 pub struct Setup {
@@ -104,7 +108,7 @@ impl Core {
 
     pub fn next_due(&self) -> Option<Time> {
         if let Some(learning) = &self.learning {
-            return Some(self.beacons.next().min(learning.until()));
+            return [Some(self.beacons.next()), learning.until()].into_iter().flatten().min();
         }
         let down = self.servers.iter().filter_map(|s| s.down_at(self.down_after)).min();
         Some(down.map_or(self.beacons.next(), |down| down.min(self.beacons.next())))
@@ -133,7 +137,7 @@ impl Core {
     }
 
     pub fn tick(&mut self, now: Time, out: &mut Vec<Effect>) {
-        if !self.slept(now, out) {
+        if !self.slept(now, out) && !self.falls_deaf(now, out) {
             for server in self.servers.iter_mut() {
                 if server.choose_plane(now) {
                     self.table_is_old = true;
@@ -181,17 +185,30 @@ impl Core {
         if late <= SLEPT {
             return false;
         }
-        let placement = self.table.placement();
-        let known = (placement.epoch() > Epoch(0)).then(|| Learned {
-            epoch: placement.epoch(),
-            inputs: placement.inputs().clone(),
-            formers: self.recent.formers(now, placement.inputs()),
-        });
-        self.learning = Some(Learning::new(now, known));
+        self.learning = Some(Learning::new(now, self.known(now)));
         self.beacons.due_at(now);
         out.push(Effect::Happened(Event::Slept { late }));
         out.push(Effect::DiscardQueued);
         true
+    }
+
+    /// True if nobody has been heard for so long that it must learn anew, once somebody is.
+    fn falls_deaf(&mut self, now: Time, out: &mut Vec<Effect>) -> bool {
+        let heard = || self.servers.iter().filter_map(|server| server.down_at(Duration::ZERO));
+        if self.learning.is_some() || heard().count() < 2 || heard().any(|at| now.since(at) < DEAF) {
+            return false;
+        }
+        self.learning = Some(Learning::of_the_deaf(now, self.known(now)));
+        out.push(Effect::Happened(Event::Deaf));
+        true
+    }
+
+    /// What stands, for a load manager that must ask whether it does.
+    fn known(&self, now: Time) -> Option<Learned> {
+        let placement = self.table.placement();
+        let (epoch, inputs) = (placement.epoch(), placement.inputs());
+        let formers = || self.recent.formers(now, inputs);
+        (epoch > Epoch(0)).then(|| Learned { epoch, inputs: inputs.clone(), formers: formers() })
     }
 
     /// Whether it may have changed anything that is judged. A foreign node's heartbeat never does, and nobody proves it: a
@@ -237,10 +254,11 @@ impl Core {
         }
         self.table_is_old |= before != Some(beat.admit);
         self.heard_epoch = self.heard_epoch.max(beat.epoch);
-        if let Some(learning) = &mut self.learning
-            && beat.epoch == Epoch(0)
-        {
-            learning.has_nothing(heartbeat.node);
+        if let Some(learning) = &mut self.learning {
+            learning.hears(now);
+            if beat.epoch == Epoch(0) {
+                learning.has_nothing(heartbeat.node);
+            }
         }
         Ok(true)
     }
@@ -266,6 +284,7 @@ impl Core {
         self.heard_epoch = self.heard_epoch.max(report.epoch);
         let ours = self.table.placement();
         if let Some(learning) = &mut self.learning {
+            learning.hears(now);
             learning.report(report.node, report.epoch, report.inputs, report.formers);
         } else if report.epoch == ours.epoch() && report.inputs != *ours.inputs() {
             out.push(Effect::Happened(Event::InputsDiffer { node: report.node, epoch: report.epoch }));

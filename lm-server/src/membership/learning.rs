@@ -1,5 +1,5 @@
-//! What a load manager that starts, or wakes from a long sleep, asks the nodes before it judges anything: the highest
-//! placement that any of them has adopted. `Core` keeps one of these until it is over.
+//! What a load manager that starts, wakes from a long sleep, or has heard nobody for a while, asks the nodes before it judges
+//! anything: the highest placement that any of them has adopted. `Core` keeps one of these until it is over.
 
 use common::ids::{Epoch, NodeId};
 use common::placement::Inputs;
@@ -25,16 +25,31 @@ pub struct Learning {
     best: Option<Learned>,
     answered: BTreeSet<NodeId>,
     extended: bool,
+    /// Nobody has been heard since: whoever is cut off has nothing to judge by.
+    deaf: bool,
 }
 
 impl Learning {
     /// `known`: what this load manager stood under before it slept.
     pub fn new(now: Time, known: Option<Learned>) -> Learning {
-        Learning { until: now + PATIENCE, best: known, answered: BTreeSet::new(), extended: false }
+        Learning { until: now + PATIENCE, best: known, answered: BTreeSet::new(), extended: false, deaf: false }
     }
 
-    pub fn until(&self) -> Time {
-        self.until
+    /// It lasts until somebody is heard, and as long again as any other.
+    pub fn of_the_deaf(now: Time, known: Option<Learned>) -> Learning {
+        Learning { deaf: true, ..Learning::new(now, known) }
+    }
+
+    /// A node is heard.
+    pub fn hears(&mut self, now: Time) {
+        if std::mem::take(&mut self.deaf) {
+            self.until = now + PATIENCE;
+        }
+    }
+
+    /// When it is over at the latest; none: when somebody has been heard.
+    pub fn until(&self) -> Option<Time> {
+        (!self.deaf).then_some(self.until)
     }
 
     /// A node reports the placement that it stands under; epoch 0 = under none.
@@ -59,7 +74,7 @@ impl Learning {
 
     /// Everybody has answered, or it has been long enough.
     pub fn is_over(&self, now: Time, nodes: usize) -> bool {
-        now >= self.until || self.answered.len() >= nodes
+        !self.deaf && (now >= self.until || self.answered.len() >= nodes)
     }
 
     /// The highest placement heard of; `None` = a cold start.
@@ -74,6 +89,16 @@ mod tests {
 
     fn ms(n: u64) -> Time {
         Time(n * 1000)
+    }
+
+    #[test]
+    fn who_hears_nobody_waits_for_somebody() {
+        let mut learning = Learning::of_the_deaf(ms(0), None);
+        assert_eq!((learning.until(), learning.is_over(ms(10_000), 3)), (None, false));
+        learning.hears(ms(10_000));
+        learning.hears(ms(10_050));
+        assert_eq!(learning.until(), Some(ms(10_200)));
+        assert!(!learning.is_over(ms(10_199), 3) && learning.is_over(ms(10_200), 3));
     }
 
     #[test]

@@ -69,6 +69,8 @@ pub enum Event {
     Slept {
         late: Duration,
     },
+    /// No node has been heard for a while: it learns anew once one is, and holds nobody dead until then.
+    Deaf,
     Entered {
         node: NodeId,
         boot: BootId,

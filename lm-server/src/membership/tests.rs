@@ -1,6 +1,7 @@
 //! Transcripts: a load manager and a few nodes on one clock, step by step of 10 ms.
 #![allow(clippy::unwrap_used)]
 
+mod deaf;
 mod foreign;
 mod polling;
 mod shares;

@@ -20,7 +20,7 @@ pub const BOB: &str = "sip:bob@rack.test";
 pub const OWNER: NodeId = NodeId(2);
 pub const AT: usize = 1;
 
-pub const STORIES: [(&str, Story); 14] = [
+pub const STORIES: [(&str, Story); 15] = [
     ("drain", drain),
     ("return", return_),
     ("return long after", return_long_after),
@@ -29,6 +29,7 @@ pub const STORIES: [(&str, Story); 14] = [
     ("cut inwards", cut_inwards),
     ("restart of the load manager", load_manager_restarts),
     ("sleep of the load manager", load_manager_sleeps),
+    ("sleep of the load manager of one node", load_manager_of_one_sleeps),
     ("weight", weight),
     ("a full node", full_node),
     ("silence", silence),
@@ -246,6 +247,18 @@ fn load_manager_sleeps(s: &mut Simulation) -> Outcome {
     crate::stage::holds("it judges nobody by its own sleep", s.lm().live().len() == 4)?;
     settles(s)?;
     answered(s, &attempt, &invite)
+}
+
+/// Of several it may think that it is itself cut off from them; of one it cannot.
+fn load_manager_of_one_sleeps(s: &mut Simulation) -> Outcome {
+    (0..3).for_each(|n| s.kill_node(n, true));
+    s.run_for(Duration::from_secs(2));
+    s.stop_lm();
+    s.run_for(Duration::from_secs(2));
+    s.resume_lm();
+    crate::stage::holds("it judges nobody by its own sleep", s.lm().live().len() == 1)?;
+    (0..3).for_each(|n| s.start_node(n));
+    settles(s)
 }
 
 /// The rack file says that it weighs next to nothing now.

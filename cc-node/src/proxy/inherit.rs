@@ -8,7 +8,7 @@ use super::{checks, forward, targets};
 use crate::call::CallRef;
 use crate::effect::RecordNo;
 use crate::image;
-use crate::record::{CallKey, Side};
+use crate::record::{CallKey, Side, Target};
 use crate::service::Choice;
 use crate::station::Station;
 use crate::trace::{About, Event};
@@ -35,6 +35,11 @@ impl Proxy {
         let Heir { owner, server, original, invite, key, call, dialogs, choices } = heir;
         if !invite.is_pending() {
             self.over.push_back((turn.now + station.timing.whole(), key.clone()));
+        }
+        for (at, leg) in invite.legs.iter().enumerate() {
+            let failed = leg.targets.front().filter(|_| matches!(leg.state, image::LegState::Failed { .. }));
+            let user = LegRef { owner, leg: at, upstream: Some(server), call, session: None };
+            failed.into_iter().for_each(|target| self.linger(turn, station, &original, target, user));
         }
         if let Some((status, response)) = invite.refused {
             // Its ACK may be missing.
@@ -81,6 +86,22 @@ impl Proxy {
             true => self.settle(turn, station, owner, context),
             false => self.choose(turn, station, owner, context, choices),
         }
+    }
+
+    /// Who has refused repeats that until it hears an ACK.
+    fn linger(
+        &mut self,
+        turn: &mut Turn<'_>,
+        station: &Station,
+        original: &forward::Original,
+        target: &Target,
+        user: LegRef,
+    ) {
+        let method = original.request.method();
+        let key = ClientKey::new(&station.keys.branch, &target.branch, &method);
+        let invite = Outgoing::new(None, forward::write(station, original, target, 1));
+        let subject = targets::subject(station, method.kind(), target, &original.request);
+        self.table.linger_client(turn, key, subject, invite, user);
     }
 
     /// Asks again whoever was asked, or tells them that nobody waits for them any more (§16.10).

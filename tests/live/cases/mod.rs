@@ -46,12 +46,12 @@ pub const ALL: &[Case] = &[
     Case { name: "any one process is killed and healed", needs: &["ip", "sipp"], run: healing::run },
     Case { name: "four nodes under kill, stop, cut, restart and drain", needs: ownership::NEEDS, run: ownership::run },
     Case { name: "no call is lost while processes die", needs: going_on::NEEDS, run: going_on::run },
-    Case { name: "no call is lost on poor planes", needs: going_on::NEEDS, run: going_on::run_on_poor_planes },
     Case { name: "keys turn under load", needs: ownership::NEEDS, run: ownership::keys::run },
 ];
 
 /// Only with `--soak`, or by name.
 pub const SOAK: &[Case] = &[
+    Case { name: "no call is lost on poor planes", needs: going_on::NEEDS, run: going_on::run_on_poor_planes },
     Case {
         name: "phones whose node dies, ten times each",
         needs: phones_under_death::NEEDS,

@@ -170,6 +170,20 @@ fn a_refusal_whose_ack_is_missing_is_repeated() {
 }
 
 #[test]
+fn a_refusal_whose_ack_was_lost_is_acknowledged_again_and_told_once() {
+    let mut b = bench();
+    let forwarded = ringing(&mut b, "c");
+    let busy = response(&forwarded, "486 Busy Here", "b", "");
+    b.hear(BOB, &busy);
+    let (mut heir, _) = b.heir();
+    for _ in 0..3 {
+        let said = heir.hear(BOB, &busy);
+        assert_eq!(ladder(&said), ["ACK → 10.0.0.2:5060"], "to the phone, and nothing to the caller");
+        assert_eq!(said[0].branch(), forwarded.branch());
+    }
+}
+
+#[test]
 fn an_answered_call_is_charged_from_its_answer() {
     let mut b = bench();
     let ok = established(&mut b, "c");

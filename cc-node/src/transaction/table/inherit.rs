@@ -34,6 +34,25 @@ impl Table {
         Some(self.keep_client(turn, key, subject, machine, user, Steps::new()))
     }
 
+    /// An INVITE that has been answered for good, or given up: what comes of it is acknowledged (Timer D, RFC 3261
+    /// §17.1.1.2), since the ACK to the first may not have arrived.
+    pub fn linger_client(
+        &mut self,
+        turn: &mut Turn<'_>,
+        key: ClientKey,
+        subject: Subject,
+        request: Outgoing,
+        user: LegRef,
+    ) {
+        if self.by_client.contains_key(&key) {
+            return;
+        }
+        let mut steps = Steps::new();
+        let mut machine = InviteClient::proceeding(request, subject.address.is_reliable());
+        machine.give_up(&self.timing, &mut steps);
+        self.keep_client(turn, key, subject, ClientMachine::Invite(machine), user, steps);
+    }
+
     pub(super) fn keep_client(
         &mut self,
         turn: &mut Turn<'_>,

@@ -51,6 +51,7 @@ pub const ALL: &[Case] = &[
 
 /// Only with `--soak`, or by name.
 pub const SOAK: &[Case] = &[
+    Case { name: "a hundred drills in a row", needs: &[], run: drill::run_long },
     Case { name: "no call is lost on poor planes", needs: going_on::NEEDS, run: going_on::run_on_poor_planes },
     Case {
         name: "phones whose node dies, ten times each",

@@ -33,7 +33,10 @@ pub fn preprocess(station: &Station, request: &SipMessage, source: &Flow) -> Res
         if let Some((last, rest)) = remaining.split_last() {
             let token = token(&ours);
             routed.add_token(token);
-            routed.uri = last.uri_text.to_owned();
+            routed.uri = match SipUri::parse(last.uri_text) {
+                Ok(taken_out) => taken_out.without_headers().to_string(),
+                Err(_) => last.uri_text.to_owned(),
+            };
             routed.changed = true;
             remaining = rest;
         }
@@ -73,11 +76,34 @@ impl Routed {
 pub fn next_hop(uri: String, mut routes: Vec<String>) -> Result<(String, String, Vec<String>), ParseError> {
     let Some(first) = routes.first() else { return Ok((uri.clone(), uri, routes)) };
     let first = NameAddr::parse(HeaderId::Route, first)?;
-    let hop = first.uri_text.to_owned();
-    if SipUri::parse(&hop)?.is_loose() {
-        return Ok((hop, uri, routes));
+    let hop = SipUri::parse(first.uri_text)?;
+    if hop.is_loose() {
+        return Ok((first.uri_text.to_owned(), uri, routes));
     }
+    let hop = hop.without_headers().to_string();
     routes.remove(0);
     routes.push(format!("<{uri}>"));
     Ok((hop.clone(), hop, routes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_strict_router_becomes_the_request_uri_without_the_headers_of_its_route() {
+        let next =
+            |route: &str| next_hop("sip:bob@10.0.0.2".into(), vec![route.into(), "<sip:later;lr>".into()]).unwrap();
+        let behind: Vec<String> = vec!["<sip:later;lr>".into(), "<sip:bob@10.0.0.2>".into()];
+        for route in ["<sip:10.0.0.1:50>", "<sip:10.0.0.1:50?0;lr;sr=E>"] {
+            assert_eq!(next(route), ("sip:10.0.0.1:50".into(), "sip:10.0.0.1:50".into(), behind.clone()));
+        }
+    }
+
+    #[test]
+    fn before_a_loose_router_all_stays_as_it_is() {
+        let (hop, uri, routes) = next_hop("sip:bob@10.0.0.2".into(), vec!["<sip:10.0.0.1;lr>".into()]).unwrap();
+        assert_eq!((&*hop, &*uri), ("sip:10.0.0.1;lr", "sip:bob@10.0.0.2"));
+        assert_eq!(routes, ["<sip:10.0.0.1;lr>"]);
+    }
 }

@@ -95,7 +95,7 @@ fn contacts(response: &SipMessage) -> Vec<String> {
         .collect();
     found.sort_by_key(|(q, _)| std::cmp::Reverse(*q));
     let bare = |contact: &NameAddr<'_>| match SipUri::parse(contact.uri_text) {
-        Ok(uri) => SipUri { headers: None, ..uri }.to_string(),
+        Ok(uri) => uri.without_headers().to_string(),
         Err(_) => contact.uri_text.to_owned(),
     };
     found.iter().map(|(_, contact)| bare(contact)).collect()

@@ -66,8 +66,7 @@ fn choice(station: &Station, binding: &Binding, order: u16, recurse: bool) -> Op
     };
     let uri = match contact.headers {
         None => binding.contact.clone(),
-        // A URI's headers are for a new request, not for one that is forwarded (§19.1.5).
-        Some(_) => SipUri { headers: None, ..contact }.to_string(),
+        Some(_) => contact.without_headers().to_string(),
     };
     let route = binding.path.clone();
     let (next_hop, peer) = (NextHop::At(next_hop), Some(peer));

@@ -173,6 +173,12 @@ impl<'a> SipUri<'a> {
         self.params.get(name)
     }
 
+    /// This URI as a Request-URI: its headers are for a new request, not for one that is forwarded (§19.1.5, table 1 of
+    /// §19.1.1).
+    pub fn without_headers(self) -> SipUri<'a> {
+        SipUri { headers: None, ..self }
+    }
+
     /// Whether a route set entry asks for loose routing (RFC 3261 §16.12).
     pub fn is_loose(&self) -> bool {
         self.params.has("lr")

@@ -169,13 +169,8 @@ mod tests {
     /// Nodes 1, 2, …, each with how it stands and what it admits.
     fn placement(gate: &Gate, epoch: u64, nodes: &[(Standing, u16)]) -> Arc<Placement> {
         let member = |(n, (standing, _)): (u16, &(Standing, u16))| Member {
-            node: NodeId(n),
-            weight: 100,
-            class: 1,
-            domain: n,
-            live: (*standing != Standing::Out).then_some(BootId(70)),
             draining: *standing == Standing::Draining,
-            retired: vec![],
+            ..Member::new(NodeId(n), (*standing != Standing::Out).then_some(BootId(70)))
         };
         let inputs =
             Inputs { policy: Policy::Rendezvous, members: (1..).zip(nodes).map(member).collect(), ..Inputs::default() };

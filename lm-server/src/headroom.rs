@@ -57,13 +57,8 @@ mod tests {
     /// Nodes 1, 2, …, each with its weight; 0: it is dead.
     fn placement(weights: &[u16]) -> Placement {
         let member = |(n, weight): (u16, &u16)| Member {
-            node: NodeId(n),
             weight: (*weight).max(1),
-            class: 1,
-            domain: n,
-            live: (*weight > 0).then_some(BootId(7)),
-            draining: false,
-            retired: vec![],
+            ..Member::new(NodeId(n), (*weight > 0).then_some(BootId(7)))
         };
         let members = (1..).zip(weights).map(member).collect();
         Placement::compute(&[5; 16], Epoch(3), Inputs { policy: Policy::Rendezvous, members, ..Inputs::default() })

@@ -205,15 +205,7 @@ mod tests {
     const KEY: [u8; 16] = [3; 16];
 
     fn member(n: u16, live: bool) -> Member {
-        Member {
-            node: NodeId(n),
-            weight: 100,
-            class: 1,
-            domain: n,
-            live: live.then_some(BootId(70 + u64::from(n))),
-            draining: false,
-            retired: vec![],
-        }
+        Member::new(NodeId(n), live.then_some(BootId(70 + u64::from(n))))
     }
 
     fn reach(n: u16, standing: Standing) -> Reach {

@@ -48,15 +48,7 @@ fn allocations(work: impl FnOnce()) -> u64 {
 }
 
 fn table(gate: &Gate, standing: Standing) -> Table {
-    let member = |n: u16| Member {
-        node: NodeId(n),
-        weight: 100,
-        class: 1,
-        domain: n,
-        live: Some(BootId(7)),
-        draining: false,
-        retired: vec![],
-    };
+    let member = |n: u16| Member::new(NodeId(n), Some(BootId(7)));
     let reach = |n: u16| Reach {
         node: NodeId(n),
         boot: Some(BootId(7)),

@@ -45,15 +45,7 @@ impl View for Sight {
 }
 
 fn placement(epoch: u64, choices: &mut Choices<'_>) -> Arc<Placement> {
-    let member = |n: u16, boot: Option<u64>| Member {
-        node: NodeId(n),
-        weight: 100,
-        class: 1,
-        domain: n,
-        live: boot.map(BootId),
-        draining: false,
-        retired: Vec::new(),
-    };
+    let member = |n: u16, boot: Option<u64>| Member::new(NodeId(n), boot.map(BootId));
     let live = |choices: &mut Choices<'_>| choices.pick(&[None, Some(1), Some(1), Some(2)]);
     let us = choices.pick(&[Some(1), Some(1), Some(1), None]);
     let members = vec![member(1, us), member(2, live(choices)), member(3, live(choices))];

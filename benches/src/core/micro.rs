@@ -1,7 +1,9 @@
 //! The small pieces, each by itself: nanoseconds and allocations of one.
 
 use super::counting_allocator::made;
+use cc_node::quarantine::Fingerprint;
 use common::branch::{self, LoopPart, TransactionPart, Upstream};
+use common::call_hash::CallHash;
 use common::flow::{Flow, Peer};
 use common::ids::{BootId, Epoch, ListenerId, NodeId, Transport};
 use common::keys::{Keys, RackKey};
@@ -62,6 +64,8 @@ fn messages() -> Vec<Piece> {
         piece("scan (what the load manager reads)", || {
             matches!(scan(black_box(INVITE.as_bytes()), &vip), common::sip::Scan::Sip(_))
         }),
+        piece("gist (what the recorder reads)", || common::sip::gist(black_box(INVITE.as_bytes())).is_some()),
+        piece("fingerprint", || Fingerprint::of(&[7; 16], black_box(INVITE.as_bytes()))),
         piece("parse (index)", || SipMessage::parse(black_box(octets.clone()), &limits).is_ok()),
         piece("parse, validate, six typed views", || {
             let message = SipMessage::parse(black_box(octets.clone()), &limits).ok()?;
@@ -132,6 +136,7 @@ fn marks(keys: &Keys) -> Vec<Piece> {
         piece("dialog token, checked", || {
             token::dialog::check(&keys.token, black_box(&written), call_id, b"1928301774", b"9").is_some()
         }),
+        piece("hash of the Call-ID", || CallHash::of(&keys.placement, black_box(call_id))),
         piece("branch", || branch::write(&keys.branch, black_box(&transaction), &loops)),
     ]
 }

@@ -1,10 +1,11 @@
-//! One node's engine and the load generator's engine, face to face: each call is the thirteen messages of a real one.
-//! Only what happens inside the node is counted.
+//! One worker's core (its engine, what it keeps for backups, its recorder) and the load generator's engine, face to face:
+//! each call is the thirteen messages of a real one. There are no backups. Only what happens inside the core is counted.
 
 use super::counting_allocator::{live, made};
 use bytes::Bytes;
+use cc_node::core::Core;
 use cc_node::effect::{Effect, Input};
-use cc_node::node::{Node, NodeSetup, View};
+use cc_node::node::{NodeSetup, View};
 use common::config::Rack;
 use common::ids::{BootId, Epoch, Level, ListenerId, NodeId};
 use common::keys::{Keys, RackKey};
@@ -24,6 +25,7 @@ domains: [ { name: rack.test, auth: none, provisioning: open } ]
 limits: { transactions: 10000000, calls: 10000000 }
 one_machine: { nodes: 1 }
 ";
+const WALL: WallMillis = WallMillis(1_800_000_000_000);
 const VIP: &str = "192.0.2.1:5060";
 const CALLER: &str = "198.51.100.7:5061";
 const CALLEE: &str = "198.51.100.7:5062";
@@ -97,7 +99,7 @@ pub struct Inside {
 
 pub struct Stage {
     engine: Engine,
-    node: Node,
+    core: Core,
     view: Everybody,
     air: Air,
     effects: Vec<Effect>,
@@ -125,7 +127,7 @@ impl Stage {
         };
         Ok(Stage {
             engine: Engine::new(plan),
-            node: Node::new(setup),
+            core: Core::new(setup),
             view: Everybody::new(),
             air: Air::default(),
             effects: Vec::new(),
@@ -160,21 +162,16 @@ impl Stage {
             self.deliver();
         }
         let until = self.now + Duration::from_secs(70);
-        while let Some(due) = self.node.next_due().filter(|due| *due <= until) {
+        while let Some(due) = self.core.next_due().filter(|due| *due <= until) {
             self.now = self.now.max(due);
             self.tick();
         }
-        self.node.stats().calls_established
+        self.core.node.stats().calls_established
     }
 
     fn tick(&mut self) {
-        if self.node.next_due().is_some_and(|due| due <= self.now) {
-            let (began, allocated, octets) = (Instant::now(), made(), live());
-            self.node.tick(self.now, WallMillis(1_800_000_000_000), &self.view, &mut self.effects);
-            self.inside.allocations += made() - allocated;
-            self.inside.octets += live() as i64 - octets as i64;
-            self.inside.spent += began.elapsed();
-            self.carry_out();
+        if self.core.next_due().is_some_and(|due| due <= self.now) {
+            self.inside(|stage| stage.core.tick(stage.now, WALL, &stage.view, &mut stage.effects));
         }
     }
 
@@ -185,32 +182,46 @@ impl Stage {
                 self.engine.handle(self.now, side, from, &message, &mut self.air);
                 continue;
             }
-            let header = header(from);
-            let (began, allocated, octets) = (Instant::now(), made(), live());
-            // The copy out of the receive buffer is the node's, too.
-            let input = Input::Datagram { header, message: Bytes::copy_from_slice(&message) };
-            self.node.handle(self.now, WallMillis(1_800_000_000_000), &self.view, input, &mut self.effects);
-            self.inside.allocations += made() - allocated;
-            self.inside.octets += live() as i64 - octets as i64;
-            self.inside.spent += began.elapsed();
             self.inside.messages_in += 1;
-            self.carry_out();
+            // The copy out of the receive buffer is the node's, too.
+            let datagram = || Input::Datagram { header: header(from), message: Bytes::copy_from_slice(&message) };
+            self.inside(|stage| stage.core.handle(stage.now, WALL, &stage.view, datagram(), &mut stage.effects));
         }
+    }
+
+    /// Counts what this takes, and carries out what comes of it.
+    fn inside(&mut self, work: impl FnOnce(&mut Stage)) {
+        let (began, allocated, octets) = (Instant::now(), made(), live());
+        work(self);
+        self.inside.allocations += made() - allocated;
+        self.inside.octets += live() as i64 - octets as i64;
+        self.inside.spent += began.elapsed();
+        self.carry_out();
     }
 
     /// What carrying effects out gives back is the node's, too.
     fn carry_out(&mut self) {
         let mut effects = std::mem::take(&mut self.effects);
+        let mut written = Vec::new();
         for effect in effects.drain(..) {
-            if let Effect::Send { to, bytes, .. } = &effect {
-                self.inside.messages_out += 1;
-                self.air.0.push_back((address(VIP), *to, bytes.to_vec()));
+            match &effect {
+                Effect::Send { to, bytes, .. } => {
+                    self.inside.messages_out += 1;
+                    self.air.0.push_back((address(VIP), *to, bytes.to_vec()));
+                }
+                Effect::Cdr { call, .. } => written.push(call.clone()),
+                _ => {}
             }
             let octets = live();
             drop(effect);
             self.inside.octets += live() as i64 - octets as i64;
         }
         self.effects = effects;
+        for call in written {
+            self.inside(|stage| {
+                stage.core.handle(stage.now, WALL, &stage.view, Input::Written { call }, &mut stage.effects);
+            });
+        }
     }
 
     /// Octets that the node keeps, beside its tables' first rooms.

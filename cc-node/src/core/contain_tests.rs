@@ -50,15 +50,7 @@ struct Two {
 }
 
 fn placement(boot: u64) -> Placements {
-    let member = |node: u16, boot: u64| Member {
-        node: NodeId(node),
-        weight: 100,
-        class: 1,
-        domain: node,
-        live: Some(BootId(boot)),
-        draining: false,
-        retired: Vec::new(),
-    };
+    let member = |node: u16, boot: u64| Member::new(NodeId(node), Some(BootId(boot)));
     let members = vec![member(1, boot), member(2, 1)];
     let inputs = Inputs { policy: Policy::Rendezvous, members, ..Inputs::default() };
     Placements::first(Arc::new(Placement::compute(&[5; 16], Epoch(boot), inputs)))

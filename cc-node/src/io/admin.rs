@@ -223,7 +223,7 @@ mod tests {
     fn placed(source: &Source, live: bool, draining: bool) {
         let (node, boot) = US;
         let live = live.then_some(boot);
-        let member = Member { node, weight: 100, class: 1, domain: 1, live, draining, retired: vec![] };
+        let member = Member { draining, ..Member::new(node, live) };
         let inputs = Inputs { policy: Policy::Rendezvous, members: vec![member], ..Inputs::default() };
         let placement = Placement::compute(&[5; 16], Epoch(3), inputs);
         source.shared.placements.store(Arc::new(Placements::first(Arc::new(placement))));

@@ -6,7 +6,6 @@ use common::io::fds::{IN_HAND, Passed};
 use common::io::in_hand::InHand;
 use common::io::start::StartError;
 use common::time::Time;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The memory that the agent passed on (without an agent nobody would find anything in it), and the messages that it held: no
@@ -19,12 +18,16 @@ pub fn open(shared: &Shared, now: Time) -> Result<(Arc<InHand>, Vec<Fingerprint>
     let passed = Passed::take().map(|mut passed| passed.memory(IN_HAND));
     let opened = passed.and_then(|memory| memory.map_or_else(|| InHand::create(workers), InHand::open));
     let in_hand = opened.map_err(|e| StartError::io("what workers have in hand", e))?;
-    let suspects: BTreeSet<Fingerprint> = in_hand.all().into_iter().map(Fingerprint).collect();
+    let left = in_hand.all();
     in_hand.clear();
-    let of = suspects.len();
-    for message in &suspects {
-        tracing::error!(%message, of, "ALARM: the process before this one died over this message, or others; quarantined");
-        shared.shut_out(now, *message, now + STAYS);
+    let of = left.len();
+    let mut suspects = Vec::new();
+    for octets in left {
+        let (message, call_id) = (Fingerprint::of(&shared.keys.quarantine, &octets), common::sip::call_id(&octets));
+        let call_id = call_id.map(String::from_utf8_lossy);
+        tracing::error!(?call_id, %message, of, "ALARM: the process before this one died over this message, or another; quarantined");
+        shared.shut_out(now, message, now + STAYS);
+        suspects.push(message);
     }
-    Ok((Arc::new(in_hand), suspects.into_iter().collect()))
+    Ok((Arc::new(in_hand), suspects))
 }

@@ -252,10 +252,10 @@ impl Desk {
             Err(Refused::Stale) => return self.counters.drop_proxy_stale += 1,
         };
         let message = Bytes::copy_from_slice(&datagram.bytes[offset..]);
-        let Parts { in_hand, index, core, .. } = &self.parts;
-        in_hand.take(usize::from(*index), core.fingerprint(&message).0);
+        let us = usize::from(self.parts.index);
+        self.parts.in_hand.take(us, &message);
         self.input(Input::Datagram { header, message });
-        self.parts.in_hand.put_down(usize::from(self.parts.index));
+        self.parts.in_hand.put_down(us);
     }
 
     fn look_at_placement(&mut self) {

@@ -127,15 +127,7 @@ mod tests {
     }
 
     fn inputs(live: &[u16]) -> Inputs {
-        let member = |n: u16| Member {
-            node: NodeId(n),
-            weight: 100,
-            class: 1,
-            domain: n,
-            live: live.contains(&n).then_some(BootId(7)),
-            draining: false,
-            retired: vec![],
-        };
+        let member = |n: u16| Member::new(NodeId(n), live.contains(&n).then_some(BootId(7)));
         Inputs { policy: Policy::Rendezvous, members: (1..=3).map(member).collect(), ..Inputs::default() }
     }
 

@@ -88,7 +88,7 @@ impl Proxy {
         }
     }
 
-    /// Who has refused repeats that until it hears an ACK.
+    /// Who has refused repeats that until it hears an ACK: the first one may be lost with the node that was to send it.
     fn linger(
         &mut self,
         turn: &mut Turn<'_>,
@@ -101,7 +101,9 @@ impl Proxy {
         let key = ClientKey::new(&station.keys.branch, &target.branch, &method);
         let invite = Outgoing::new(None, forward::write(station, original, target, 1));
         let subject = targets::subject(station, method.kind(), target, &original.request);
-        self.table.linger_client(turn, key, subject, invite, user);
+        if let Some(client) = self.table.resume_client(turn, key, subject, invite, user) {
+            self.table.give_up(turn, client);
+        }
     }
 
     /// Asks again whoever was asked, or tells them that nobody waits for them any more (§16.10).

@@ -4,15 +4,14 @@
 
 use super::*;
 use crate::image::Image;
-use crate::record::{Accepted, CallKey, What};
+use crate::record::What;
+use crate::shadow::testing::{self, key};
 use crate::shadow::words::{Body, Parcel, decode};
 use bytes::Bytes;
-use common::flow::Flow;
-use common::ids::{Epoch, ListenerId, Slot, Transport};
-use common::placement::{Inputs, Member, Placement, Policy};
+use common::ids::Slot;
+use common::placement::Placement;
 use common::time::WallMillis;
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 const BOOT: BootId = BootId(7);
 const US: Post = post(1, 0);
@@ -27,40 +26,15 @@ const fn post(node: u16, worker: u16) -> Post {
 
 /// Four nodes, of which these live.
 fn placement(live: &[u16]) -> Placement {
-    let member = |n: u16| Member {
-        node: NodeId(n),
-        weight: 100,
-        class: 1,
-        domain: n,
-        live: live.contains(&n).then_some(BOOT),
-        draining: false,
-        retired: Vec::new(),
-    };
-    let inputs = Inputs { policy: Policy::Rendezvous, members: (1..=4).map(member).collect(), ..Inputs::default() };
-    Placement::compute(&[5; 16], Epoch(1), inputs)
-}
-
-fn key(hash: CallHash) -> Arc<CallKey> {
-    let call_id = Box::new(hash.0.to_be_bytes());
-    Arc::new(CallKey { call_id, from_tag: "f".into(), upstream_branch: "b".into(), cseq: 1 })
+    let live: Vec<(u16, u64)> = live.iter().map(|node| (*node, BOOT.0)).collect();
+    testing::placement(4, &live)
 }
 
 /// A call as of this record: each says something else.
 fn image(at: Time, hash: CallHash, no: u64) -> Image {
-    let accepted = Accepted {
-        request: Bytes::from_static(b"INVITE"),
-        source: Flow { listener: ListenerId(0), remote: ([192, 0, 2, 7], 5060).into() },
-        transport: Transport::Udp,
-        at: WallMillis(no),
-        caller: None,
-        call: None,
-        dialogs: Vec::new(),
-        decisions: Vec::new(),
-        pending: false,
-        targets: Vec::new(),
-    };
+    let accepted = testing::accepted(Bytes::from_static(b"INVITE"), WallMillis(no));
     let mut image = Image::default();
-    image.apply(at, &key(hash), What::Accepted(Box::new(accepted)));
+    image.apply(at, &key(hash), What::Accepted(accepted));
     image
 }
 

@@ -18,5 +18,7 @@ mod own;
 pub mod shelf;
 pub mod shipper;
 pub mod succession;
+#[cfg(test)]
+mod testing;
 pub mod warnings;
 pub mod words;

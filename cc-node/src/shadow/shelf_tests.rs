@@ -2,12 +2,11 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::record::Accepted;
+use crate::shadow::testing;
+pub(super) use crate::shadow::testing::key;
 use crate::shadow::words::decode;
 use bytes::Bytes;
-use common::flow::Flow;
-use common::ids::{BootId, Epoch, ListenerId, NodeId, Slot, Transport};
-use common::placement::{Inputs, Member, Policy};
+use common::ids::{BootId, NodeId, Slot};
 use common::time::WallMillis;
 
 const US: Post = post(1);
@@ -25,19 +24,8 @@ const fn post(node: u16) -> Post {
     Post { node: NodeId(node), boot: BootId(7), worker: 0 }
 }
 
-/// Three nodes, of which these live, each under its boot id.
 fn placement(live: &[(u16, u64)]) -> Placement {
-    let member = |n: u16| Member {
-        node: NodeId(n),
-        weight: 100,
-        class: 1,
-        domain: n,
-        live: live.iter().find(|(node, _)| *node == n).map(|(_, boot)| BootId(*boot)),
-        draining: false,
-        retired: Vec::new(),
-    };
-    let inputs = Inputs { policy: Policy::Rendezvous, members: (1..=3).map(member).collect(), ..Inputs::default() };
-    Placement::compute(&[5; 16], Epoch(1), inputs)
+    testing::placement(3, live)
 }
 
 /// A call of a slot whose list this is while all live.
@@ -47,24 +35,8 @@ fn listed(order: [u16; 3]) -> CallHash {
     CallHash(u64::from((0..=u16::MAX).find(is).unwrap()) << 48)
 }
 
-pub(super) fn key(hash: CallHash) -> Arc<CallKey> {
-    let call_id = Box::new(hash.0.to_be_bytes());
-    Arc::new(CallKey { call_id, from_tag: "f".into(), upstream_branch: "b".into(), cseq: 1 })
-}
-
 pub(super) fn begin() -> What {
-    What::Accepted(Box::new(Accepted {
-        request: Bytes::from_static(b"INVITE"),
-        source: Flow { listener: ListenerId(0), remote: ([192, 0, 2, 7], 5060).into() },
-        transport: Transport::Udp,
-        at: WallMillis(0),
-        caller: None,
-        call: None,
-        dialogs: Vec::new(),
-        decisions: Vec::new(),
-        pending: false,
-        targets: Vec::new(),
-    }))
+    What::Accepted(testing::accepted(Bytes::from_static(b"INVITE"), WallMillis(0)))
 }
 
 pub(super) fn refused(status: u16) -> What {

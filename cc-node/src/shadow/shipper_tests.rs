@@ -4,11 +4,9 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
 use crate::effect::Over;
-use crate::record::{Accepted, CallKey, What};
-use crate::shadow::words;
-use common::flow::Flow;
-use common::ids::{BootId, Epoch, ListenerId, Slot, Transport};
-use common::placement::{Inputs, Member};
+use crate::record::{CallKey, What};
+use crate::shadow::{testing, words};
+use common::ids::{BootId, ListenerId, Slot, Transport};
 use common::time::WallMillis;
 
 pub const US: Post = Post { node: NodeId(1), boot: BootId(10), worker: 0 };
@@ -19,19 +17,11 @@ pub fn post(node: u16) -> Post {
     Post { node: NodeId(node), boot: BootId(u64::from(node) * 10), worker: 0 }
 }
 
-/// Node 1 is ours.
+/// Node 1 is ours; these live beside it.
 pub fn placement(nodes: &[u16]) -> Arc<Placement> {
-    let member = |node: &u16| Member {
-        node: NodeId(*node),
-        weight: 100,
-        class: 1,
-        domain: *node,
-        live: Some(post(*node).boot),
-        draining: false,
-        retired: Vec::new(),
-    };
-    let members = [1].iter().chain(nodes).map(member).collect();
-    Arc::new(Placement::compute(&[5; 16], Epoch(1), Inputs { members, ..Inputs::default() }))
+    let live: Vec<(u16, u64)> = [1].iter().chain(nodes).map(|node| (*node, post(*node).boot.0)).collect();
+    let last = live.iter().map(|(node, _)| *node).max().unwrap();
+    Arc::new(testing::placement(last, &live))
 }
 
 /// Calls are named by their slot.
@@ -45,18 +35,7 @@ pub fn record(no: u64, call: u16, cseq: u32, what: What) -> Effect {
 }
 
 pub fn accepted(request: Bytes) -> What {
-    What::Accepted(Box::new(Accepted {
-        request,
-        source: Flow { listener: ListenerId(0), remote: ([192, 0, 2, 1], 5060).into() },
-        transport: Transport::Udp,
-        at: WallMillis(0),
-        caller: None,
-        call: None,
-        dialogs: Vec::new(),
-        decisions: Vec::new(),
-        pending: false,
-        targets: Vec::new(),
-    }))
+    What::Accepted(testing::accepted(request, WallMillis(0)))
 }
 
 pub fn begin() -> What {

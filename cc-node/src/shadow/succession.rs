@@ -63,21 +63,11 @@ impl Succession {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use common::ids::{Epoch, Slot};
-    use common::placement::{Inputs, Member, Policy};
+    use crate::shadow::testing;
+    use common::ids::Slot;
 
     fn placement(live: &[(u16, u64)]) -> Placement {
-        let member = |n: u16| Member {
-            node: NodeId(n),
-            weight: 100,
-            class: 1,
-            domain: n,
-            live: live.iter().find(|(node, _)| *node == n).map(|(_, boot)| BootId(*boot)),
-            draining: false,
-            retired: Vec::new(),
-        };
-        let inputs = Inputs { policy: Policy::Rendezvous, members: (1..=4).map(member).collect(), ..Inputs::default() };
-        Placement::compute(&[5; 16], Epoch(1), inputs)
+        testing::placement(4, live)
     }
 
     /// A call of node 3, then 1, then 2, then 4.

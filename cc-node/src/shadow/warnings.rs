@@ -126,8 +126,8 @@ mod tests {
     use super::super::words::decode;
     use super::*;
     use crate::quarantine::STAYS;
-    use common::ids::{BootId, Epoch};
-    use common::placement::{Inputs, Member, Policy};
+    use crate::shadow::testing;
+    use common::ids::BootId;
 
     const US: Post = Post { node: NodeId(1), boot: BootId(7), worker: 1 };
 
@@ -140,18 +140,7 @@ mod tests {
     }
 
     fn placement(live: &[(u16, u64)]) -> Placement {
-        let member = |(node, boot): &(u16, u64)| Member {
-            node: NodeId(*node),
-            weight: 100,
-            class: 1,
-            domain: *node,
-            live: Some(BootId(*boot)),
-            draining: false,
-            retired: Vec::new(),
-        };
-        let inputs =
-            Inputs { policy: Policy::Rendezvous, members: live.iter().map(member).collect(), ..Inputs::default() };
-        Placement::compute(&[5; 16], Epoch(1), inputs)
+        testing::placement(4, live)
     }
 
     fn warnings() -> Warnings {

@@ -262,16 +262,13 @@ impl Table {
         request: Outgoing,
         user: LegRef,
     ) -> Option<ClientId> {
-        if self.by_client.contains_key(&key) {
-            return None;
-        }
         let (timing, reliable) = (self.timing, subject.address.is_reliable());
         let mut steps = Steps::new();
         let machine = match subject.method {
             MethodKind::Invite => ClientMachine::Invite(InviteClient::start(request, reliable, &timing, &mut steps)),
             _ => ClientMachine::Other(Client::start(request, reliable, &timing, &mut steps)),
         };
-        Some(self.keep_client(turn, key, subject, machine, user, steps))
+        self.keep_client(turn, key, subject, machine, user, steps)
     }
 
     /// Whether the transaction user sees this response. `ack`: for the first 300-699 to an INVITE.

@@ -1,7 +1,8 @@
-//! What each worker of a process has in hand, in memory that outlives the process: a number a worker, 0 for nothing. The
-//! agent makes it and passes it to its child (`fds`); when that dies over a message, the next one finds the number there.
+//! The message that each worker of a process has in hand, in memory that outlives the process. The agent makes it and passes it
+//! to its child (`fds`); when that dies over a message, the next one finds it there.
 //!
-//! The memory has no file: a store never waits for a disk.
+//! The memory has no file: a store never waits for a disk. A message is copied, since that is the cheapest that can be done to
+//! all of it; who finds one may hash it.
 #![allow(unsafe_code)] // libc's mmap; the mapping is as long as the memory behind it, which is sealed against shrinking
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, ftruncate, memfd_create};
@@ -10,9 +11,17 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering, compiler_fence};
 
-/// On a cache line of its own, so that workers do not slow each other down.
+/// Octets of the longest message: one datagram's.
+const ROOM: usize = 1 << 16;
+const WORD: usize = size_of::<u64>();
+
+/// A worker's: cache lines of its own, so that workers do not slow each other down.
 #[repr(C, align(64))]
-struct Slot(AtomicU64);
+struct Slot {
+    /// 0: nothing is in hand.
+    length: AtomicU64,
+    words: [AtomicU64; ROOM / WORD],
+}
 
 /// More workers than a node can have are somebody else's memory.
 const MOST: usize = 1 << 16;
@@ -38,7 +47,6 @@ impl InHand {
         ftruncate(&memory, octets(workers.min(MOST)) as u64)?;
         fcntl_add_seals(&memory, SealFlags::SHRINK | SealFlags::GROW)?;
         let created = InHand::open(memory)?;
-        // Touched, so that the memory is there when a worker wants it.
         created.clear();
         Ok(created)
     }
@@ -71,27 +79,40 @@ impl InHand {
         self.count
     }
 
-    /// This worker begins with it. Two stores a message is all that this costs.
+    /// This worker begins with a message.
     #[inline]
-    pub fn take(&self, worker: usize, number: u64) {
-        if let Some(slot) = self.slots().get(worker) {
-            slot.0.store(number, Ordering::Relaxed);
-            // Whatever this thread dies of comes behind the store.
-            compiler_fence(Ordering::SeqCst);
+    pub fn take(&self, worker: usize, message: &[u8]) {
+        let Some(slot) = self.slots().get(worker).filter(|_| message.len() <= ROOM) else { return };
+        let (whole, rest) = message.as_chunks::<WORD>();
+        let mut last = [0; WORD];
+        last[..rest.len()].copy_from_slice(rest);
+        for (word, octets) in slot.words.iter().zip(whole.iter().chain([&last])) {
+            word.store(u64::from_ne_bytes(*octets), Ordering::Relaxed);
         }
+        slot.length.store(message.len() as u64, Ordering::Release);
+        // Whatever this thread dies of comes behind the stores.
+        compiler_fence(Ordering::SeqCst);
     }
 
     /// This worker is done with it.
     #[inline]
     pub fn put_down(&self, worker: usize) {
         if let Some(slot) = self.slots().get(worker) {
-            slot.0.store(0, Ordering::Release);
+            slot.length.store(0, Ordering::Release);
         }
     }
 
     /// What the workers have in hand.
-    pub fn all(&self) -> Vec<u64> {
-        self.slots().iter().map(|slot| slot.0.load(Ordering::Acquire)).filter(|number| *number != 0).collect()
+    pub fn all(&self) -> Vec<Vec<u8>> {
+        let held = self.slots().iter().filter_map(|slot| {
+            let length =
+                usize::try_from(slot.length.load(Ordering::Acquire)).ok().filter(|n| (1..=ROOM).contains(n))?;
+            let words = slot.words[..length.div_ceil(WORD)].iter();
+            let mut message: Vec<u8> = words.flat_map(|word| word.load(Ordering::Relaxed).to_ne_bytes()).collect();
+            message.truncate(length);
+            Some(message)
+        });
+        held.collect()
     }
 
     pub fn clear(&self) {
@@ -99,7 +120,7 @@ impl InHand {
     }
 
     fn slots(&self) -> &[Slot] {
-        // SAFETY: so many slots are mapped and aligned (a mapping begins at a page), any content is a number, and the
+        // SAFETY: so many slots are mapped and aligned (a mapping begins at a page), any content is numbers, and the
         // memory behind them cannot shrink.
         unsafe { std::slice::from_raw_parts(self.slots.as_ptr(), self.count) }
     }
@@ -126,14 +147,29 @@ mod tests {
         let agents = InHand::create(3).expect("memory");
         let childs = InHand::open(agents.memory().try_clone().expect("a descriptor")).expect("the same");
         assert_eq!((childs.workers(), childs.all()), (3, vec![]));
-        childs.take(0, 7);
-        childs.take(2, u64::MAX);
-        childs.take(3, 9);
+        let longest = vec![b'x'; ROOM];
+        childs.take(0, b"over");
+        childs.take(1, b"INVITE sip:b@h SIP/2.0");
+        childs.take(2, &longest);
+        childs.take(3, b"there is no such worker");
         childs.put_down(0);
         drop(childs);
-        assert_eq!(agents.all(), [u64::MAX]);
+        assert_eq!(agents.all(), [b"INVITE sip:b@h SIP/2.0".to_vec(), longest]);
         agents.clear();
         assert!(agents.all().is_empty());
+    }
+
+    #[test]
+    fn of_each_length_every_octet_is_kept() {
+        let hand = InHand::create(1).expect("memory");
+        let text: Vec<u8> = (0..100).collect();
+        for length in (1..=100).rev().chain(1..=100) {
+            hand.take(0, &text[..length]);
+            assert_eq!(hand.all(), [&text[..length]]);
+        }
+        hand.put_down(0);
+        hand.take(0, &vec![0; ROOM + 1]);
+        assert!(hand.all().is_empty(), "no datagram is so long");
     }
 
     #[test]
@@ -141,9 +177,10 @@ mod tests {
         let agents = InHand::create(1).expect("memory");
         let memory = agents.memory().try_clone().expect("a descriptor");
         // Another process, with nothing but the descriptor, which is its standard output.
-        let script = "printf '\\001\\002\\003\\004\\005\\006\\007\\010'; kill -ABRT $$";
-        let ended = Command::new("sh").args(["-c", script]).stdout(Stdio::from(memory)).status().expect("a shell");
-        assert_eq!((ended.code(), agents.all()), (None, vec![u64::from_ne_bytes([1, 2, 3, 4, 5, 6, 7, 8])]));
+        let length = 3_u64.to_ne_bytes().map(|octet| format!("\\{octet:03o}")).concat();
+        let script = format!("printf '{length}BYE'; kill -ABRT $$");
+        let ended = Command::new("sh").args(["-c", &script]).stdout(Stdio::from(memory)).status().expect("a shell");
+        assert_eq!((ended.code(), agents.all()), (None, vec![b"BYE".to_vec()]));
     }
 
     #[test]

@@ -96,13 +96,8 @@ mod tests {
         let member = |n: u16| {
             let stands = live.iter().find(|(node, _)| node.unsigned_abs() == u32::from(n));
             Member {
-                node: NodeId(n),
-                weight: 100,
-                class: 1,
-                domain: n,
-                live: stands.map(|(_, boot)| BootId(*boot)),
                 draining: stands.is_some_and(|(node, _)| *node < 0),
-                retired: Vec::new(),
+                ..Member::new(NodeId(n), stands.map(|(_, boot)| BootId(*boot)))
             }
         };
         let inputs = Inputs { policy: Policy::Rendezvous, members: (1..=3).map(member).collect(), ..Inputs::default() };

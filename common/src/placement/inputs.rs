@@ -44,6 +44,13 @@ pub struct Member {
     pub retired: Vec<BootId>,
 }
 
+impl Member {
+    /// As the rack file's defaults make it, alone in its failure domain.
+    pub fn new(node: NodeId, live: Option<BootId>) -> Member {
+        Member { node, weight: 100, class: 1, domain: node.0, live, draining: false, retired: Vec::new() }
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inputs {
     pub policy: Policy,

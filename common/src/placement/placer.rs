@@ -69,13 +69,8 @@ mod tests {
 
     fn inputs(live: u32, boot: u64) -> Inputs {
         let member = |n: u16| Member {
-            node: NodeId(n),
-            weight: 100,
-            class: 1,
-            domain: n,
-            live: (live >> n & 1 == 1).then_some(BootId(boot)),
             draining: boot.is_multiple_of(2),
-            retired: Vec::new(),
+            ..Member::new(NodeId(n), (live >> n & 1 == 1).then_some(BootId(boot)))
         };
         Inputs { policy: Policy::Rendezvous, members: (0..6).map(member).collect(), ..Inputs::default() }
     }

@@ -26,15 +26,7 @@ fn gate() -> Gate {
 /// Nodes 1, 2, 3 with two workers each; `live` of them in the placement under epoch 9.
 fn table(gate: &Gate, live: &[(u16, Standing)]) -> Table {
     let standing = |n: u16| live.iter().find(|(node, _)| *node == n).map(|(_, standing)| *standing);
-    let member = |n: u16| Member {
-        node: NodeId(n),
-        weight: 100,
-        class: 1,
-        domain: n,
-        live: standing(n).map(|_| BootId(70)),
-        draining: false,
-        retired: vec![],
-    };
+    let member = |n: u16| Member::new(NodeId(n), standing(n).map(|_| BootId(70)));
     let reach = |n: u16| Reach {
         node: NodeId(n),
         boot: Some(BootId(70)),

@@ -258,15 +258,7 @@ mod tests {
 
     #[test]
     fn a_draining_owner_takes_nothing_and_the_others_take_all() {
-        let member = |n: u16| Member {
-            node: NodeId(n),
-            weight: 100,
-            class: 1,
-            domain: n,
-            live: Some(BootId(7)),
-            draining: n == 2,
-            retired: vec![],
-        };
+        let member = |n: u16| Member { draining: n == 2, ..Member::new(NodeId(n), Some(BootId(7))) };
         let inputs = Inputs { policy: Policy::Rendezvous, members: (1..=3).map(member).collect(), ..Inputs::default() };
         let placement = Placement::compute(&[3; 16], Epoch(9), inputs);
         let takes = takes(&placement);

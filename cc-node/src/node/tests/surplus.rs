@@ -15,13 +15,8 @@ fn takes(b: &mut Bench, share: u16) {
 /// Node 1 is this one.
 fn placed(nodes: &[(u16, Option<BootId>, bool)]) -> Placements {
     let member = |(n, live, draining): &(u16, Option<BootId>, bool)| Member {
-        node: NodeId(*n),
-        weight: 100,
-        class: 1,
-        domain: *n,
-        live: *live,
         draining: *draining,
-        retired: vec![],
+        ..Member::new(NodeId(*n), *live)
     };
     let inputs =
         Inputs { policy: Policy::Rendezvous, members: nodes.iter().map(member).collect(), ..Inputs::default() };

@@ -27,32 +27,11 @@ impl Table {
         request: Outgoing,
         user: LegRef,
     ) -> Option<ClientId> {
-        if self.by_client.contains_key(&key) {
-            return None;
-        }
         let machine = ClientMachine::Invite(InviteClient::proceeding(request, subject.address.is_reliable()));
-        Some(self.keep_client(turn, key, subject, machine, user, Steps::new()))
+        self.keep_client(turn, key, subject, machine, user, Steps::new())
     }
 
-    /// An INVITE that has been answered for good, or given up: what comes of it is acknowledged (Timer D, RFC 3261
-    /// §17.1.1.2), since the ACK to the first may not have arrived.
-    pub fn linger_client(
-        &mut self,
-        turn: &mut Turn<'_>,
-        key: ClientKey,
-        subject: Subject,
-        request: Outgoing,
-        user: LegRef,
-    ) {
-        if self.by_client.contains_key(&key) {
-            return;
-        }
-        let mut steps = Steps::new();
-        let mut machine = InviteClient::proceeding(request, subject.address.is_reliable());
-        machine.give_up(&self.timing, &mut steps);
-        self.keep_client(turn, key, subject, ClientMachine::Invite(machine), user, steps);
-    }
-
+    /// None: there is one under this key.
     pub(super) fn keep_client(
         &mut self,
         turn: &mut Turn<'_>,
@@ -61,7 +40,10 @@ impl Table {
         machine: ClientMachine,
         user: LegRef,
         steps: Steps,
-    ) -> ClientId {
+    ) -> Option<ClientId> {
+        if self.by_client.contains_key(&key) {
+            return None;
+        }
         self.serial += 1;
         *gauge(&mut self.gauges, false, subject.method) += 1;
         let entry: ClientEntry = Entry { serial: self.serial, key, machine, user, subject, timers: SmallVec::new() };
@@ -69,6 +51,6 @@ impl Table {
         self.by_client.insert(key, index);
         let id = ClientId { index, serial: self.serial };
         self.client_steps(turn, index, steps);
-        id
+        Some(id)
     }
 }

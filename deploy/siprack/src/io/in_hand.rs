@@ -56,9 +56,9 @@ mod tests {
         let childs = open(2).expect("the child's");
         assert_eq!(hands.ended(2, Some(Signal::ABORT.as_raw())), 0, "it had nothing in hand");
         for (signal, left) in [(Some(Signal::KILL), 0), (None, 0), (Some(Signal::SEGV), 1)] {
-            childs.take(0, 7);
+            childs.take(0, b"BYE");
             assert_eq!(hands.ended(2, signal.map(Signal::as_raw)), left, "{signal:?}");
         }
-        assert_eq!((childs.all(), hands.ended(3, None), hands.ended(0, None)), (vec![7], 0, 0));
+        assert_eq!((childs.all(), hands.ended(3, None), hands.ended(0, None)), (vec![b"BYE".to_vec()], 0, 0));
     }
 }

@@ -7,6 +7,7 @@ mod calls;
 mod coverage;
 mod deaths;
 mod faults;
+mod histories;
 mod leases;
 mod methods;
 mod names;

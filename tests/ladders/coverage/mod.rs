@@ -3,12 +3,14 @@
 //! is checked in each (`simulated_rack::invariants`), beside what the story itself demands.
 
 mod faults;
+mod play;
 mod rows;
 
 use crate::ownership::settles;
 use common::time::Duration;
 use faults::{FAULTS, Fault};
-use rows::{Play, ROWS, Row};
+use play::Play;
+use rows::{ROWS, Row};
 use simulated_rack::plants::Plant;
 use std::collections::BTreeMap;
 use std::sync::Mutex;

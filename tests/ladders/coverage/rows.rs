@@ -1,20 +1,10 @@
 //! The rows: flows, each up to the moment at which a node may die, and what must come of it all the same. A moment is told
 //! by what the wire has carried. Nobody in a story repeats what the real one would not.
 
-use super::faults::{Fault, Hit};
-use crate::ownership::FOUR;
+use super::play::{BOB, CAROL, Outcome, Play};
 use crate::stage::holds;
-use common::call_hash::CallHash;
-use common::ids::NodeId;
 use common::time::Duration;
 use simulated_rack::hosts::actor::dialog::{Answer, Dialog, Draft};
-use simulated_rack::hosts::actor::message::Message;
-use simulated_rack::plants::Plant;
-use simulated_rack::script::ActorId;
-use simulated_rack::simulation::Simulation;
-use std::collections::BTreeSet;
-
-pub type Outcome = Result<(), String>;
 
 pub struct Row {
     pub name: &'static str,
@@ -31,7 +21,7 @@ const fn long(name: &'static str, story: fn(&mut Play) -> Outcome) -> Row {
     Row { name, story, is_long: true }
 }
 
-pub const ROWS: [Row; 18] = [
+pub const ROWS: [Row; 20] = [
     row("INVITE in, no 100", invite_in),
     row("100 sent, not forwarded", not_forwarded),
     row("forwarded, no answer", forwarded),
@@ -47,150 +37,12 @@ pub const ROWS: [Row; 18] = [
     row("BYE in, not forwarded", bye_in),
     row("BYE forwarded, 200 lost", bye_answered),
     long("nobody answers: Timer B", timer_b),
+    long("it rings too long: Timer C", timer_c),
     long("session timer", session),
     row("MESSAGE", message),
+    row("SUBSCRIBE and NOTIFY", subscribe),
     row("REGISTER", register),
 ];
-
-const BOB: &str = "sip:bob@rack.test";
-const CAROL: &str = "sip:carol@rack.test";
-
-/// A stage with a fault to come.
-pub struct Play {
-    pub s: Simulation,
-    /// None: it has struck.
-    pub fault: Option<Fault>,
-    seed: u64,
-    alice: ActorId,
-    bob: ActorId,
-    /// Two phones of Carol's.
-    carols: [ActorId; 2],
-    /// Calls that must leave one CDR.
-    answered: BTreeSet<String>,
-}
-
-impl Play {
-    pub fn new(seed: u64, plant: Option<Plant>) -> Result<Play, String> {
-        let mut s = Simulation::of_rack(FOUR, seed);
-        s.plant(plant);
-        let [alice, bob, first, second] = ["alice", "bob", "carol1", "carol2"].map(|name| s.actor(name, "rack.test"));
-        for (phone, aor) in [(bob, "bob@rack.test"), (first, "carol@rack.test"), (second, "carol@rack.test")] {
-            let contact = format!("<{}>", s.the(phone).contact());
-            s.bind(phone, aor, &contact)?;
-        }
-        s.run_for(Duration::from_secs(1));
-        s.begin_ladder();
-        Ok(Play { s, fault: None, seed, alice, bob, carols: [first, second], answered: BTreeSet::new() })
-    }
-
-    /// The fault, now.
-    fn strikes(&mut self, call_id: &str) -> Outcome {
-        let fault = self.fault.take().ok_or("it strikes once")?;
-        let hit = self.hit(call_id).ok_or("nobody holds the call")?;
-        (fault.strike)(&mut self.s, hit);
-        Ok(())
-    }
-
-    fn hit(&self, call_id: &str) -> Option<Hit> {
-        let s = &self.s;
-        let slot = CallHash::of(&s.keys().placement, call_id.as_bytes()).slot();
-        let position = |id: NodeId| s.nodes().iter().position(|node| node.id() == id);
-        let list: Vec<usize> = s.lm().placement()?.list(slot).filter_map(position).collect();
-        let [holder, first, second] = list[..] else { return None };
-        let other = (0..s.nodes().len()).find(|n| !list.contains(n))?;
-        Some(Hit { holder, backups: [first, second], other, seed: self.seed })
-    }
-
-    /// Runs until the wire has carried this from the VIP to an actor (`outwards`), or from it to the VIP; or for so long.
-    fn until_within(&mut self, patience: Duration, outwards: bool, actor: ActorId, what: &str) -> bool {
-        let (from, address) = (self.s.wire().len(), self.s.the(actor).address);
-        let is_it = |c: &simulated_rack::simulation::Carried| {
-            let end = if outwards { c.to } else { c.from };
-            end == address && Message::parse(&c.bytes).is_some_and(|m| m.is(what))
-        };
-        self.s.run_until(patience, |s| s.wire()[from..].iter().any(is_it))
-    }
-
-    fn until(&mut self, outwards: bool, actor: ActorId, what: &str) -> Outcome {
-        let way = if outwards { "to" } else { "from" };
-        let name = self.s.the(actor).name.clone();
-        match self.until_within(Duration::from_secs(5), outwards, actor, what) {
-            true => Ok(()),
-            false => Err(format!("no {what} {way} {name}")),
-        }
-    }
-
-    /// Some moment until this goes to somebody.
-    fn some_moment_before(&mut self, actor: ActorId, what: &str) {
-        let us = self.s.chance().between(0, 1_500);
-        self.until_within(Duration::from_micros(us), true, actor, what);
-    }
-
-    fn deaf(&mut self, actor: ActorId, silent: bool) {
-        self.s.habits(actor).silent = silent;
-    }
-
-    fn rings(&mut self) -> Result<(Dialog, Message), String> {
-        let attempt = self.s.invite(self.alice, BOB);
-        let invite = self.s.expect(self.bob, "INVITE")?;
-        self.s.answer(self.bob, &invite, 180, "b");
-        self.s.expect(self.alice, "180")?;
-        Ok((attempt, invite))
-    }
-
-    fn hears_answer(&mut self, attempt: &Dialog) -> Result<Dialog, String> {
-        let ok = self.s.expect(self.alice, "200 INVITE")?;
-        self.s.expect(self.bob, "ACK")?;
-        self.answered.insert(attempt.call_id.clone());
-        Ok(attempt.of_response(&ok))
-    }
-
-    fn talks(&mut self) -> Result<Dialog, String> {
-        let (attempt, invite) = self.rings()?;
-        self.s.answer(self.bob, &invite, 200, "b");
-        let dialog = self.hears_answer(&attempt)?;
-        self.s.run_for(Duration::from_millis(300));
-        Ok(dialog)
-    }
-
-    /// Bob answers, and some seconds later one of them hangs up.
-    fn answers_and_ends(&mut self, attempt: &Dialog, invite: &Message) -> Outcome {
-        self.s.answer(self.bob, invite, 200, "b");
-        let dialog = self.hears_answer(attempt)?;
-        self.ends(dialog, Some(invite))
-    }
-
-    fn ends(&mut self, mut dialog: Dialog, invite: Option<&Message>) -> Outcome {
-        self.s.run_for(Duration::from_millis(1_200));
-        let (from, to) = match invite.filter(|_| self.seed % 2 == 1) {
-            Some(invite) => {
-                dialog = Dialog::of_request(invite, "b");
-                (self.bob, self.alice)
-            }
-            None => (self.alice, self.bob),
-        };
-        self.s.bye(from, &mut dialog);
-        self.s.expect(to, "BYE")?;
-        self.s.expect(from, "200 BYE").map(drop)
-    }
-
-    /// Of the calls that were answered there is one CDR each, of others none; whoever takes over may write it again.
-    pub fn is_charged(&self) -> Outcome {
-        let ids: BTreeSet<(&str, &str)> =
-            self.s.cdrs().iter().map(|(_, _, cdr)| (cdr.callid.as_str(), cdr.id.as_str())).collect();
-        let calls: Vec<&str> = ids.iter().map(|(call, _)| *call).collect();
-        let wanted: Vec<&str> = self.answered.iter().map(String::as_str).collect();
-        match calls == wanted {
-            true => Ok(()),
-            false => Err(format!("{wanted:?} were answered, and {ids:?} are charged\n{}", self.s.whole_trail())),
-        }
-    }
-
-    fn asked_once(&self, actor: ActorId, method: &str) -> Outcome {
-        let new = self.s.the(actor).heard.iter().filter(|h| !h.repeat && h.message.is(method)).count();
-        holds(&format!("one new {method}, and there were {new}"), new == 1)
-    }
-}
 
 fn invite_in(play: &mut Play) -> Outcome {
     let attempt = play.s.invite(play.alice, BOB);
@@ -346,6 +198,16 @@ fn timer_b(play: &mut Play) -> Outcome {
     play.s.expect_within(play.alice, "408", Duration::from_secs(80)).map(drop)
 }
 
+/// Bob's phone rings for three minutes; the fault comes a moment before it is told to stop, and it stops all the same. What
+/// rings is asked again when its node dies, and that begins the three minutes anew.
+fn timer_c(play: &mut Play) -> Outcome {
+    let (attempt, _) = play.rings()?;
+    play.s.run_for(Duration::from_millis(179_900));
+    play.strikes(&attempt.call_id)?;
+    play.s.expect_within(play.bob, "CANCEL", Duration::from_secs(200))?;
+    play.s.expect_within(play.alice, "408", Duration::from_secs(80)).map(drop)
+}
+
 /// Neither refresh nor BYE comes: the call ends in the books, once.
 fn session(play: &mut Play) -> Outcome {
     let mut attempt = play.s.the_mut(play.alice).attempt(BOB);
@@ -374,6 +236,32 @@ fn message(play: &mut Play) -> Outcome {
     play.s.answer(play.bob, &asked, 200, "b");
     play.s.expect(play.alice, "200 MESSAGE")?;
     play.asked_once(play.bob, "MESSAGE")
+}
+
+/// The fault comes somewhere between the SUBSCRIBE and the answer to its first NOTIFY.
+fn subscribe(play: &mut Play) -> Outcome {
+    let mut attempt = play.s.the_mut(play.alice).attempt(BOB);
+    let draft = Draft { to_address: None, ..attempt.request("SUBSCRIBE") };
+    play.s.send(play.alice, draft.with("Event: presence").with("Expires: 600"));
+    let early = play.seed.is_multiple_of(2);
+    if early {
+        play.some_moment_before(play.alice, "200 SUBSCRIBE");
+        play.strikes(&attempt.call_id)?;
+    }
+    let subscribe = play.s.expect(play.bob, "SUBSCRIBE")?;
+    play.s.answer(play.bob, &subscribe, 200, "b");
+    play.s.expect(play.alice, "200 SUBSCRIBE")?;
+    let notify = Dialog::of_request(&subscribe, "b").request("NOTIFY");
+    play.s.send(play.bob, notify.with("Event: presence").with("Subscription-State: active;expires=600"));
+    if !early {
+        play.some_moment_before(play.bob, "200 NOTIFY");
+        play.strikes(&attempt.call_id)?;
+    }
+    let notified = play.s.expect(play.alice, "NOTIFY")?;
+    play.s.answer(play.alice, &notified, 200, "a");
+    play.s.expect(play.bob, "200 NOTIFY")?;
+    play.asked_once(play.bob, "SUBSCRIBE")?;
+    play.asked_once(play.alice, "NOTIFY")
 }
 
 /// Alice registers; whoever is asked for her afterwards knows where she is.

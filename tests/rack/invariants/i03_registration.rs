@@ -34,7 +34,7 @@ pub fn holds(wire: &Wire) -> Result<(), (String, String)> {
 }
 
 /// What a name-addr names, without parameters.
-fn name(value: &str) -> String {
+pub(super) fn name(value: &str) -> String {
     address_of(value).split(';').next().unwrap_or_default().to_string()
 }
 

@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | I1 | an established dialog: what is said in it reaches the peer, and we say nothing of our own | `i01_established` |
 //! | I2 | an attempt: one outcome, the same at both ends; one ring; silence after a CANCEL | `i02_setup`; when all is over also `i02_outcome`, `i02_ringing`, `i02_silence` |
-//! | I3 | a registration: acknowledged, so visible; removed, so gone | `i03_registration` |
+//! | I3 | a registration: acknowledged, so visible; removed, so gone; each as of one register | `i03_registration`, `i03_order` |
 //! | I4 | one CDR an answered call, as long as it was | `i04_accounting` |
 //! | I5 | no SIP to a node more than 200 ms after it was marked down | `i05_down` |
 //! | I6 | one holder a call | `i06_holders` |
@@ -25,6 +25,7 @@ pub mod i02_outcome;
 pub mod i02_ringing;
 pub mod i02_setup;
 pub mod i02_silence;
+mod i03_order;
 pub mod i03_registration;
 pub mod i04_accounting;
 mod i05_down;
@@ -49,6 +50,7 @@ pub fn of_the_wire(s: &Simulation) -> Result<(), Violation> {
         .and_then(|()| i02_setup::holds(&wire))
         .and_then(|()| if s.storm { Ok(()) } else { i02_setup::is_silenced(&wire, s.now(), |a, b| s.losses(a, b)) })
         .and_then(|()| i03_registration::holds(&wire))
+        .and_then(|()| i03_order::holds(&wire))
         .and_then(|()| i04_accounting::holds(s, &wire, kept))
         .and_then(|()| i09_causes::holds(&wire));
     found.map_err(|(what, call_id)| Violation { what, call_id: Some(call_id) })?;

@@ -3,6 +3,7 @@
 
 pub mod contain;
 
+use crate::admission::Answer;
 use crate::effect::{Effect, Input, View};
 use crate::node::{Node, NodeSetup};
 use crate::shadow::keeper::Shadows;
@@ -97,6 +98,22 @@ impl Core {
         let Core { node, shadows, effects, .. } = self;
         node.handle(now, wall, &Seen { view, shadows }, input, effects);
         self.pass(now, out);
+        self.admitted(now, wall, view, out);
+    }
+
+    /// What has come of questions about limits.
+    fn admitted(&mut self, now: Time, wall: WallMillis, view: &dyn View, out: &mut Vec<Effect>) {
+        loop {
+            let answers = self.shadows.admission.answers();
+            if answers.is_empty() {
+                return;
+            }
+            for Answer { ask, refused } in answers {
+                let Core { node, shadows, effects, .. } = self;
+                node.handle(now, wall, &Seen { view, shadows }, Input::Admitted { ask, refused }, effects);
+                self.pass(now, out);
+            }
+        }
     }
 
     /// The words of another node's worker.
@@ -116,6 +133,7 @@ impl Core {
         let before = out.len();
         self.shadows.tick(now, out);
         self.record(now, &out[before..], Backup::GaveUp);
+        self.admitted(now, wall, view, out);
         for _ in 0..HEIRS_A_ROUND {
             let Some((hash, holder, image)) = self.shadows.next_heir(now) else { break };
             self.node.trace_mut().note(now, About::call(hash), Event::TookUp(holder));

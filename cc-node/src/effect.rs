@@ -9,6 +9,7 @@ pub use crate::cdr::Cdr;
 pub use crate::dns::{DnsAnswer, DnsAsk, Question};
 pub use crate::record::{CallKey, Record, RecordNo};
 
+use crate::counted::{CallNo, Key, Want};
 use crate::image::Image;
 use bytes::Bytes;
 use common::call_hash::CallHash;
@@ -17,6 +18,7 @@ use common::location::{Aor, Bindings, Command, IdempotenceKey, LogTime, Outcome,
 use common::placement::Placements;
 use common::time::Time;
 use common::wire::proxy::ProxyHeader;
+use smallvec::SmallVec;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -28,6 +30,8 @@ pub enum Input {
     Location { ask: AskId, outcome: Result<Outcome, LocationFailure> },
     /// What came of an `Effect::Dns`.
     Dns { ask: DnsAsk, answer: DnsAnswer },
+    /// What came of an `Effect::Admit`: these keys are at their limit.
+    Admitted { ask: u64, refused: SmallVec<[Key; 2]> },
     /// A dead holder's call is this node's now.
     Inherit { hash: CallHash, image: Box<Image> },
     /// The CDR of this call is where it is safe. Or it was given up, since too many waited for the disk.
@@ -50,6 +54,13 @@ pub enum Effect {
     Location { ask: AskId, key: IdempotenceKey, command: Command },
     /// For the DNS. At most one `Input::Dns` with this `ask` comes back.
     Dns { ask: DnsAsk, question: Question },
+    /// A call is about to begin: is there room under these keys? Exactly one `Input::Admitted` with this `ask` comes back
+    /// within 5 ms, unless the call is over before. It is counted under those of them that are not refused.
+    Admit { ask: u64, call: CallNo, wants: SmallVec<[Want; 4]> },
+    /// A call of a dead holder goes on here, and is counted under these keys.
+    Counts { call: CallNo, keys: SmallVec<[Key; 4]> },
+    /// A call that was counted, or asked about, is over.
+    CallOver { call: CallNo },
     /// A question or an answer for the worker of another node that has this call. Never waits for a record.
     Inside { to: NodeId, over: Over, header: Box<ProxyHeader>, message: Bytes },
     /// Stands behind the journal record that says so. `Input::Written` comes back once no death can lose it.

@@ -95,10 +95,16 @@ pub enum Rejection {
     SourceLimit,
     /// 503 and others: no target that can be reached.
     NoTarget,
+    /// 403: the account has as many calls as it may have in the rack.
+    AccountCalls,
+    /// 403: so has the source.
+    SourceCalls,
+    /// 503: so has a trunk, from which it comes or to which it would go.
+    TrunkCalls,
 }
 
 impl Rejection {
-    pub const ALL: [Rejection; 9] = [
+    pub const ALL: [Rejection; 12] = [
         Rejection::Invalid,
         Rejection::Challenged,
         Rejection::Forbidden,
@@ -108,6 +114,9 @@ impl Rejection {
         Rejection::Full,
         Rejection::SourceLimit,
         Rejection::NoTarget,
+        Rejection::AccountCalls,
+        Rejection::SourceCalls,
+        Rejection::TrunkCalls,
     ];
 
     /// Metric label.
@@ -122,6 +131,9 @@ impl Rejection {
             Rejection::Full => "full",
             Rejection::SourceLimit => "source_limit",
             Rejection::NoTarget => "no_target",
+            Rejection::AccountCalls => "account_calls",
+            Rejection::SourceCalls => "source_calls",
+            Rejection::TrunkCalls => "trunk_calls",
         }
     }
 }

@@ -4,7 +4,9 @@
 use super::choices::{Choices, at_length};
 use super::fuzz;
 use bytes::Bytes;
+use cc_node::admission::{self, Verdict};
 use cc_node::core::Core;
+use cc_node::counted::{CallNo, Key, Want};
 use cc_node::effect::{Effect, Input, View};
 use cc_node::image::Image;
 use cc_node::quarantine::{Fingerprint, MOST};
@@ -132,7 +134,7 @@ fn word(choices: &mut Choices<'_>) -> Word {
     let hash = CallHash(choices.pick(&[0, 1 << 48, 2 << 48, u64::MAX]));
     let no = RecordNo(choices.below(6) as u64);
     let question = choices.below(4) as u32;
-    match choices.below(13) {
+    match choices.below(15) {
         0..=4 => {
             let body = match choices.below(6) {
                 0..=2 => {
@@ -155,10 +157,34 @@ fn word(choices: &mut Choices<'_>) -> Word {
             let message = |_| (Fingerprint(choices.below(9) as u64), choices.long() as u32);
             Word::Quarantine { messages: (0..3).map(message).collect() }
         }
-        _ => {
+        12 => {
             let image = choices.pick(&[true, false]).then(|| image(choices));
             Word::Fetched { question, hash, no, clock: Time(choices.long()), image }
         }
+        _ => Word::Admission(about_limits(choices)),
+    }
+}
+
+fn about_limits(choices: &mut Choices<'_>) -> admission::Word {
+    let n = choices.pick(&[0, 1, 2, 3, u64::MAX]);
+    let item = |choices: &mut Choices<'_>| {
+        let hash = choices.pick(&[0, 1 << 48, 2 << 48, u64::MAX]);
+        (Key(CallHash(hash)), CallNo(choices.below(5) as u64))
+    };
+    let mut items = || (0..choices.below(4)).map(|_| item(choices)).collect::<Vec<_>>();
+    let (mine, over) = (items(), items());
+    let ends = (item(choices), item(choices));
+    match choices.below(5) {
+        0 => {
+            let wants = mine.iter().map(|(key, _)| Want { key: *key, limit: choices.below(3) as u32 }).collect();
+            admission::Word::May { n, call: ends.0.1, wants }
+        }
+        1 => {
+            admission::Word::Says { n, verdicts: vec![choices.pick(&[Verdict::Room, Verdict::Full, Verdict::Unknown])] }
+        }
+        2 => admission::Word::Told { n, mine, over },
+        3 => admission::Word::Noted { n: vec![n] },
+        _ => admission::Word::Check { n, first: ends.0, last: ends.1, calls: mine },
     }
 }
 

@@ -9,6 +9,7 @@ mod deaths;
 mod faults;
 mod histories;
 mod leases;
+mod limits;
 mod methods;
 mod names;
 mod nat;

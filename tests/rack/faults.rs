@@ -204,6 +204,14 @@ impl Simulation {
         self.note(format!("plane {plane:?} loses {loss}"));
     }
 
+    /// On every plane so much of everything is lost.
+    pub fn lossy_planes(&mut self, loss: f64) {
+        let lms = self.lm().planes().map(|(_, ip)| ip);
+        let addresses = lms.chain(self.nodes().iter().flat_map(|node| node.addresses())).collect();
+        self.network.set_lossy(addresses, loss);
+        self.note(format!("the planes lose {loss}"));
+    }
+
     /// Nothing but beacons for this node (`beacons`) or its heartbeats are lost, on every plane.
     pub fn mute(&mut self, n: usize, beacons: bool) {
         let of = |plane| {

@@ -14,6 +14,7 @@ pub use one::Call;
 pub use crate::record::Answer;
 
 use crate::cdr::EndedBy;
+use crate::counted::CallNo;
 use crate::effect::{Effect, RecordNo};
 use crate::image;
 use crate::record::{CallKey, MAX_DIALOGS, What};
@@ -62,6 +63,8 @@ struct Kept {
     /// Each with the callee's side as its token says.
     dialogs: Vec<(DialogKey, Peer)>,
     longest: Option<Handle>,
+    /// Its name where calls are counted, if it is counted anywhere.
+    counted: Option<CallNo>,
 }
 
 /// What ends a call, or one dialog of it, if nobody does.
@@ -80,6 +83,8 @@ pub struct Calls {
     limits: Deadlines<Limit>,
     serial: u64,
     established: u64,
+    /// Counted calls that are over, until [`Calls::take_over`].
+    over: Vec<CallNo>,
 }
 
 impl Default for Calls {
@@ -91,7 +96,7 @@ impl Default for Calls {
 impl Calls {
     pub fn new() -> Calls {
         let by_dialog = HashMap::with_hasher(RandomState::with_seeds(5, 6, 7, 8));
-        Calls { kept: Slab::new(), by_dialog, limits: Deadlines::new(), serial: 0, established: 0 }
+        Calls { kept: Slab::new(), by_dialog, limits: Deadlines::new(), serial: 0, established: 0, over: Vec::new() }
     }
 
     pub fn len(&self) -> usize {
@@ -118,12 +123,29 @@ impl Calls {
 
     pub fn open(&mut self, call: Call) -> CallRef {
         self.serial += 1;
-        let index = self.kept.insert(Kept { serial: self.serial, call, dialogs: Vec::new(), longest: None });
+        let index =
+            self.kept.insert(Kept { serial: self.serial, call, dialogs: Vec::new(), longest: None, counted: None });
         CallRef { index, serial: self.serial }
     }
 
     pub fn get(&self, call: CallRef) -> Option<&Call> {
         self.kept.get(call.index).filter(|kept| kept.serial == call.serial).map(|kept| &kept.call)
+    }
+
+    /// It is counted from now on until it is over: by what name.
+    pub fn count(&mut self, call: CallRef, key: &[u8; 16]) -> Option<CallNo> {
+        let kept = self.kept(call)?;
+        Some(*kept.counted.get_or_insert_with(|| CallNo::of(key, &kept.call.key)))
+    }
+
+    /// Counted calls that are over since the last call.
+    pub fn take_over(&mut self) -> std::vec::Drain<'_, CallNo> {
+        self.over.drain(..)
+    }
+
+    /// It is not begun after all, and nobody has been asked for.
+    pub fn turned_away(&mut self, call: CallRef) {
+        self.remove(call);
     }
 
     fn kept(&mut self, call: CallRef) -> Option<&mut Kept> {
@@ -391,6 +413,7 @@ impl Calls {
         for handle in kept.call.sessions().chain(kept.longest) {
             self.limits.cancel(handle);
         }
+        self.over.extend(kept.counted);
         Some(kept.call)
     }
 }

@@ -1,6 +1,7 @@
 //! The node's metrics: read from the workers' reports and from what the threads share, when Prometheus asks.
 
 mod cdrs;
+mod limits;
 mod shadows;
 
 use super::cdr::CdrCounters;
@@ -26,6 +27,7 @@ pub fn start(shared: &Arc<Shared>, cdrs: &Arc<CdrCounters>) -> Result<Registry, 
     of.calls()?;
     of.cdrs(cdrs)?;
     of.shadows()?;
+    of.limits()?;
     of.location()?;
     of.names()?;
     of.rack()?;

@@ -1,5 +1,6 @@
 //! What the threads of a node share: atomics and pointers that are swapped whole. Nobody waits for anybody.
 
+use crate::admission;
 use crate::core::contain::Contained;
 use crate::heartbeat::LmClock;
 use crate::location::Replica;
@@ -88,6 +89,14 @@ pub struct Protection {
     /// Its calls that no live backup holds, that one does, and that two do: looked at now and then.
     pub copies: [u64; 3],
     pub panics: Contained,
+    pub limits: LimitsReport,
+}
+
+/// What a worker counts for the rack, and has asked others about.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LimitsReport {
+    pub counters: admission::Counters,
+    pub counted: u64,
 }
 
 /// A worker's counters, as the metrics show them.
@@ -98,6 +107,8 @@ pub struct WorkerReport {
     pub dns: Counters,
     pub shadows: Protection,
     pub io: IoCounters,
+    /// Its calls from and to each trunk of the rack file, in their order; of one without `max_calls` none are counted.
+    pub trunk_calls: Vec<u32>,
 }
 
 /// What happens to a datagram before and after the engine. `DROPS` names those that are losses.

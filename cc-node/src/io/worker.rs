@@ -321,7 +321,12 @@ impl Desk {
         for effect in released.drain(..) {
             match effect {
                 // They have gone to the shadows.
-                Effect::Journal(_) | Effect::Inherited { .. } | Effect::Forgotten => {}
+                Effect::Journal(_)
+                | Effect::Inherited { .. }
+                | Effect::Forgotten
+                | Effect::Admit { .. }
+                | Effect::Counts { .. }
+                | Effect::CallOver { .. } => {}
                 Effect::Send { listener, to, transport, bytes, .. } => {
                     let epoch = self.view.placements.current.epoch();
                     let way = Outwards { epoch, listener, to, transport, now: self.began };

@@ -5,6 +5,7 @@ use super::Engine;
 use super::begin::session_interval;
 use super::request::reply_to;
 use crate::call::CallRef;
+use crate::counted::Key;
 use crate::effect::Effect;
 use crate::identity::Sender;
 use crate::image::{Image, Invite, Part};
@@ -12,11 +13,12 @@ use crate::in_dialog;
 use crate::proxy::inherit::Heir;
 use crate::proxy::{Original, RecordRoute, Routed, preprocess};
 use crate::record::{CallKey, Caller};
-use crate::service::{self, Choice};
+use crate::service::{self, Choice, limits};
 use crate::transaction::{Address, ServerKey, Subject};
 use crate::turn::Turn;
 use common::call_hash::CallHash;
 use common::sip::{MethodKind, SipMessage, Uri};
+use smallvec::SmallVec;
 use std::sync::Arc;
 
 impl Engine {
@@ -48,13 +50,25 @@ impl Engine {
                 turn.out.push(Effect::Cdr { call: key.clone(), cdr });
             }
             if let Some(call) = call {
-                known.push((key.clone(), self.proxy.calls.inherit(key.clone(), *call)));
+                let keys = limits::of_image(&self.station, &call, invite.as_deref());
+                let call = self.proxy.calls.inherit(key.clone(), *call);
+                self.counts(turn, call, keys);
+                known.push((key.clone(), call));
             }
             invites.extend(invite.map(|invite| (key, invite)));
         }
         // Those within a dialog belong to a call that began under another key.
         for (key, invite) in invites {
             self.inherit_invite(turn, hash, key, *invite, &known);
+        }
+    }
+
+    /// Whoever counts a call's keys is told that it goes on here.
+    fn counts(&mut self, turn: &mut Turn<'_>, call: CallRef, keys: SmallVec<[Key; 4]>) {
+        if !keys.is_empty()
+            && let Some(call) = self.proxy.calls.count(call, &self.station.keys.placement)
+        {
+            turn.out.push(Effect::Counts { call, keys });
         }
     }
 
@@ -83,6 +97,10 @@ impl Engine {
             true => self.choices_again(turn, accepted.caller.as_ref(), &request, &routed),
             false => Vec::new(),
         };
+        if let Some(call) = call_of(&key) {
+            let trunks = limits::of_trunks(&self.station, choices.iter().filter_map(|choice| choice.peer));
+            self.counts(turn, call, trunks.into_iter().map(|(_, want)| want.key).collect());
+        }
         let station = &self.station;
         let session = session_interval(station, &request).ok().flatten();
         let (record_route, sender) = match (&accepted.caller, &accepted.call) {

@@ -90,6 +90,7 @@ impl Node {
             Input::Location { ask, outcome } => engine.outcome(turn, ask, &outcome),
             Input::Dns { ask, answer } => engine.proxy.dns(turn, &engine.station, ask, answer),
             Input::Placement => engine.placed(turn),
+            Input::Admitted { ask, refused } => engine.proxy.admitted(turn, &engine.station, ask, &refused),
             Input::Inherit { hash, image } => engine.inherit(turn, hash, image),
             Input::Written { call } => engine.proxy.written(turn, &call),
         });
@@ -201,7 +202,8 @@ impl Node {
         run: impl FnOnce(&mut Engine, &mut Turn<'_>),
     ) {
         let Node { engine, stats, trace } = self;
-        run(engine, &mut Turn { now, wall, view, out, stats, trace, about: None });
+        run(engine, &mut Turn { now, wall, view, out: &mut *out, stats, trace, about: None });
+        out.extend(engine.proxy.calls.take_over().map(|call| Effect::CallOver { call }));
         stats.transactions = engine.proxy.table.gauges();
         stats.calls_established = engine.proxy.calls.established();
         stats.calls_in_setup = (engine.proxy.calls.len() as u64).saturating_sub(stats.calls_established);

@@ -4,15 +4,18 @@
 use super::best::Failure;
 use super::forward::Original;
 use crate::call::{CallRef, Side};
+use crate::counted::Key;
 use crate::effect::RecordNo;
 use crate::identity::Edge;
 use crate::record::{CallKey, Decision, Hunt, Redirected, Target};
 use crate::resolve::LookupId;
+use crate::service::limits::Wants;
 use crate::service::{Caller, Choice};
 use crate::station::Station;
 use crate::transaction::{ClientId, ServerId};
 use common::deadlines::Handle;
 use common::sip::MethodKind;
+use smallvec::SmallVec;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -49,6 +52,10 @@ pub struct Context {
     /// What the newest of them named, until it is chosen; and the branch whose place that takes.
     pub redirected: Vec<Choice>,
     pub instead_of: Option<Redirected>,
+    /// Targets that wait until it is known whether the call may begin, or go there.
+    pub asking: Vec<Asking>,
+    /// Under which keys the call is counted.
+    pub counted: SmallVec<[Key; 4]>,
     pub answered: bool,
     /// A final response has gone upstream.
     pub final_sent: bool,
@@ -63,6 +70,15 @@ pub struct Context {
 pub struct Search {
     pub lookup: LookupId,
     pub choice: Choice,
+}
+
+/// Targets of a call whose limits are asked about.
+pub struct Asking {
+    pub ask: u64,
+    pub wants: Wants,
+    pub choices: Vec<Choice>,
+    /// The branch whose place they take.
+    pub instead_of: Option<Redirected>,
 }
 
 pub struct Leg {
@@ -123,9 +139,9 @@ impl Context {
         self.legs[..self.started].iter().any(Leg::is_pending)
     }
 
-    /// Nothing more is to come of it: no branch, no name, no further target.
+    /// Something more is to come of it: a branch, a name, whether there is room.
     pub fn waits(&self) -> bool {
-        self.has_pending() || !self.searching.is_empty()
+        self.has_pending() || !self.searching.is_empty() || !self.asking.is_empty()
     }
 
     /// Whether another target may be tried at all.

@@ -21,6 +21,7 @@ use common::deadlines::Deadlines;
 use common::sip::{Edit, Limits, MethodKind};
 use common::time::Time;
 use hashbrown::HashMap;
+use smallvec::SmallVec;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -35,6 +36,9 @@ pub struct Proxy {
     pub(super) contexts: HashMap<u64, Box<Context>, RandomState>,
     /// Which context waits for a name.
     pub(super) lookups: HashMap<LookupId, Owner, RandomState>,
+    /// Which context waits for room, by the question's number; and the newest.
+    pub(super) asked: HashMap<u64, Owner, RandomState>,
+    pub(super) newest_ask: u64,
     pub(super) timers: Deadlines<Wait>,
     newest: u64,
     /// INVITEs in slots that this node would not be given now; some of them are over.
@@ -79,6 +83,8 @@ impl Proxy {
             resolver: Resolver::new(Settings::of(&station.rack)),
             contexts: HashMap::with_hasher(RandomState::with_seeds(13, 14, 15, 16)),
             lookups: HashMap::with_hasher(RandomState::with_seeds(21, 22, 23, 24)),
+            asked: HashMap::with_hasher(RandomState::with_seeds(25, 26, 27, 28)),
+            newest_ask: 0,
             timers: Deadlines::new(),
             newest: 0,
             strays: Vec::new(),
@@ -132,13 +138,15 @@ impl Proxy {
             redirections: 0,
             redirected: Vec::new(),
             instead_of: None,
+            asking: Vec::new(),
+            counted: SmallVec::new(),
             answered: false,
             final_sent: false,
             cancelled: false,
             cancelled_by: None,
             declined: false,
         });
-        self.choose(turn, station, owner, context, choices);
+        self.admit(turn, station, owner, context, choices);
     }
 
     /// The caller cancels the INVITE of this server transaction: the record before the 200.
@@ -208,9 +216,8 @@ impl Proxy {
 
     /// Goes on with a context until it waits for somebody, and keeps it if it does.
     pub(super) fn settle(&mut self, turn: &mut Turn<'_>, station: &Station, owner: Owner, mut context: Box<Context>) {
-        while context.searching.is_empty() && context.goes_on() && self.start_group(turn, station, owner, &mut context)
-        {
-        }
+        let knows = |context: &Context| context.searching.is_empty() && context.asking.is_empty();
+        while knows(&context) && context.goes_on() && self.start_group(turn, station, owner, &mut context) {}
         if context.waits() {
             self.contexts.insert(owner.0, context);
             return;

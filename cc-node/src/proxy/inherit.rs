@@ -15,6 +15,7 @@ use crate::trace::{About, Event};
 use crate::transaction::{ClientKey, LegRef, Outgoing, Owner, ServerId};
 use crate::turn::Turn;
 use common::sip::SipMessage;
+use smallvec::SmallVec;
 use std::sync::Arc;
 
 /// An INVITE as `node` has read it again.
@@ -73,6 +74,8 @@ impl Proxy {
             redirections: 0,
             redirected: Vec::new(),
             instead_of: None,
+            asking: Vec::new(),
+            counted: SmallVec::new(),
             answered: invite.answered,
             final_sent: invite.answered,
             cancelled: invite.cancelled,

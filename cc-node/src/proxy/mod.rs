@@ -2,7 +2,7 @@
 //!
 //! In the order of a request's way: [`preprocess`] (§16.4) → [`checks`] (§16.3) → [`engine`] opens a response context →
 //! `targets` (§16.5) → [`forward`] (§16.6) → transactions → `responses` (§16.7), [`best`] → upstream. `recursion` follows a
-//! 3xx, `legs` ends branches, [`session_timer`] is RFC 4028. [`derived`] makes CANCEL and ACK, [`stateless`] forwards what
+//! 3xx, `limits` asks whether a call may begin, `legs` ends branches, [`session_timer`] is RFC 4028. [`derived`] makes CANCEL and ACK, [`stateless`] forwards what
 //! has no transaction: the ACK to a 2xx, responses by their token.
 
 pub mod best;
@@ -14,6 +14,7 @@ pub mod forward;
 mod handover;
 pub mod inherit;
 mod legs;
+mod limits;
 pub mod preprocess;
 mod recursion;
 mod responses;

@@ -147,7 +147,7 @@ impl Proxy {
         }
         match std::mem::take(&mut context.redirected) {
             targets if targets.is_empty() => self.settle(turn, station, leg.owner, context),
-            targets => self.choose(turn, station, leg.owner, context, targets),
+            targets => self.admit(turn, station, leg.owner, context, targets),
         }
     }
 

@@ -167,6 +167,9 @@ impl Proxy {
             self.resolver.forget(search.lookup);
         }
         context.chosen.clear();
+        for asking in context.asking.drain(..) {
+            self.asked.remove(&asking.ask);
+        }
     }
 
     /// Starts the next group; false where none may start now.

@@ -4,11 +4,13 @@
 //! identify → admit → locate, else route → fork
 //!
 //! - [`identify`]: a trunk by its source address; else a user by digest; else, in a domain without authentication, anyone.
+//! - [`limits`]: how many calls whoever calls, and a trunk, may have at a time in the rack.
 //! - [`locate`]: bindings of the address of record, in the replica.
 //! - [`route`]: longest prefix → trunk, number rewriting; foreign domains only by a route.
 //! - [`decide`] puts them in order. What each step found stays with the call as [`Decision`]s and can be shown.
 
 pub mod identify;
+pub mod limits;
 pub mod locate;
 pub mod route;
 

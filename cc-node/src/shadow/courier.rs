@@ -83,7 +83,10 @@ impl Courier {
             opened.from.worker < node.workers && node.planes.address(plane) == Some(from.ip()) && from.port() == port
         };
         let known = self.nodes.get(&opened.from.node).is_some_and(is_its);
-        if !known || opened.plane != plane || opened.from.node == self.us.node {
+        // Another worker of this process may have something to say; an earlier incarnation and we ourselves do not.
+        let is_ours = opened.from.node == self.us.node
+            && (opened.from.worker == self.us.worker || opened.from.boot != self.us.boot);
+        if !known || opened.plane != plane || is_ours {
             return Err(Refused::Sender);
         }
         if !opened.sent.is_fresh(now) {

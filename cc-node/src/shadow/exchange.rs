@@ -165,7 +165,8 @@ impl Exchange {
                 shelf.put_newer(hash, Post { node, boot, worker }, no, image);
                 self.settle(now);
             }
-            Word::Letter { .. } | Word::Acks { .. } | Word::Want { .. } | Word::Quarantine { .. } => {}
+            Word::Letter { .. } | Word::Acks { .. } | Word::Want { .. } => {}
+            Word::Quarantine { .. } | Word::Admission(_) => {}
         }
     }
 

@@ -7,6 +7,7 @@ use super::shelf::Shelf;
 use super::shipper::Shipper;
 use super::warnings::Warnings;
 use super::words::{self, Mail, Parcel, Post, Word, WordError};
+use crate::admission::Admission;
 use crate::effect::Effect;
 use crate::image::Image;
 use common::call_hash::CallHash;
@@ -39,6 +40,9 @@ pub struct Shadows {
     pub shelf: Shelf,
     exchange: Exchange,
     pub warnings: Warnings,
+    pub admission: Admission,
+    /// Apart from other words, as warnings are.
+    about_limits: Mail,
     mail: Mail,
     placement: Arc<Placement>,
     /// Dead incarnations whose calls may not be acted for yet, and the placement in which they lived last.
@@ -59,6 +63,8 @@ impl Shadows {
             shelf: Shelf::new(us),
             exchange: Exchange::new(us, workers.clone()),
             warnings: Warnings::new(us, workers),
+            admission: Admission::new(us, rack),
+            about_limits: Mail::default(),
             mail: Mail::default(),
             placement: Arc::new(Placement::empty()),
             open: Vec::new(),
@@ -72,7 +78,15 @@ impl Shadows {
     pub fn take(&mut self, now: Time, effect: Effect, released: &mut Vec<Effect>) {
         match effect {
             Effect::Inherited { no, hash, image } => self.shipper.adopt(now, no, hash, *image),
-            effect => self.shipper.take(now, effect, released),
+            Effect::Admit { ask, call, wants } => self.admission.ask(now, ask, call, &wants),
+            Effect::Counts { call, keys } => self.admission.holds(now, call, &keys),
+            Effect::CallOver { call } => self.admission.over(now, call),
+            effect => {
+                if effect == Effect::Forgotten {
+                    self.admission.forget_all();
+                }
+                self.shipper.take(now, effect, released);
+            }
         }
     }
 
@@ -87,6 +101,7 @@ impl Shadows {
                 }
                 // Whether it lives by our placement or does not yet: it may have died over it.
                 Word::Quarantine { messages } => self.warnings.hear(now, &messages),
+                Word::Admission(word) => self.admission.hear(now, from, word),
             }
         }
         self.finish(false);
@@ -118,6 +133,7 @@ impl Shadows {
         }
         self.shipper.placed(now, placement, released);
         self.warnings.placed(now, placement);
+        self.admission.placed(now, placement);
         self.finish(true);
         if !self.open.is_empty() || !self.heirs.is_empty() {
             self.since.get_or_insert(now);
@@ -129,13 +145,15 @@ impl Shadows {
         self.shelf.tick(now);
         self.exchange.tick(now, &mut self.mail);
         self.warnings.tick(now);
+        self.admission.tick(now);
         self.finish(false);
     }
 
     pub fn next_due(&self) -> Option<Time> {
         let heirs = (!self.heirs.is_empty()).then_some(Time(0));
         let (warnings, exchange) = (self.warnings.next_due(), self.exchange.next_due());
-        [self.shipper.next_due(), self.shelf.next_due(), exchange, warnings, heirs].into_iter().flatten().min()
+        let others = [exchange, warnings, self.admission.next_due(), heirs];
+        [self.shipper.next_due(), self.shelf.next_due()].into_iter().chain(others).flatten().min()
     }
 
     /// Calls whose holder is dead and that nobody else may hold any newer: this node acts for them now.
@@ -198,6 +216,10 @@ impl Shadows {
         self.shelf.flush(&mut self.mail);
         // They are not to come behind anything that makes a peer repeat itself.
         let mut parcels = self.warnings.mail();
+        for (to, over, word) in self.admission.said() {
+            self.about_limits.put(to, over, &words::encode(&Word::Admission(word)));
+        }
+        parcels.append(&mut self.about_limits.take());
         parcels.append(&mut self.shipper.mail());
         parcels.append(&mut self.mail.take());
         parcels

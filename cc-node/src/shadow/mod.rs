@@ -19,6 +19,6 @@ pub mod shelf;
 pub mod shipper;
 pub mod succession;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod warnings;
 pub mod words;

@@ -4,6 +4,7 @@
 //! A worker of a holder talks to the worker of a backup to which the call's messages would go: both sides are [`Post`]s.
 //! Anything may be lost, doubled or late; each word can be heard twice.
 
+use crate::admission;
 use crate::effect::Over;
 use crate::image::Image;
 use crate::quarantine::Fingerprint;
@@ -44,6 +45,8 @@ pub enum Word {
     Fetched { question: u32, hash: CallHash, no: RecordNo, clock: Time, image: Option<Box<Image>> },
     /// To everybody: these messages must not be handled, each for so many milliseconds more.
     Quarantine { messages: Vec<(Fingerprint, u32)> },
+    /// About limits that the rack counts once. Any two workers say it, those of one node too.
+    Admission(admission::Word),
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

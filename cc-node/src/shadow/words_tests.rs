@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::counted::{CallNo, Key};
 use proptest::prelude::*;
 
 const US: Post = Post { node: NodeId(1), boot: BootId(7), worker: 2 };
@@ -23,6 +24,7 @@ fn words() -> Vec<Word> {
         Word::These { question: 4, part: 0, parts: 2, calls: vec![(hash, RecordNo(1))] },
         Word::Fetched { question: 4, hash, no: RecordNo(0), clock: Time(1), image: None },
         Word::Quarantine { messages: vec![(Fingerprint(u64::MAX), 64_000), (Fingerprint(1), 1)] },
+        Word::Admission(admission::Word::Told { n: 7, mine: vec![], over: vec![(Key(CallHash(9)), CallNo(3))] }),
     ]
 }
 

@@ -1,20 +1,13 @@
 //! How many server transactions each source has open, so that one sender cannot take the room of all. Kept by
 //! `table`: there are never more entries than server transactions.
 
+use crate::counted::network;
 use ahash::RandomState;
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 pub struct Sources(HashMap<IpAddr, u32, RandomState>);
-
-/// One subscriber has a whole /64 of IPv6 addresses.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64)),
-        v4 => v4,
-    }
-}
 
 impl Sources {
     pub fn new() -> Sources {

@@ -31,6 +31,10 @@ pub struct Limits {
     pub calls: u32,
     /// Requests of one source (an IPv4 address, an IPv6 /64) that a worker of a node has open; trunks are exempt.
     pub transactions_per_source: u32,
+    /// Calls at a time that one account (the caller's address of record) may have in the whole rack; 0: as many as there are.
+    pub calls_per_account: u32,
+    /// The same of one source (an IPv4 address, an IPv6 /64); a trunk has its own `max_calls` instead.
+    pub calls_per_source: u32,
     /// Messages and decisions that a worker of a node remembers for `siprack trace`, 64 octets each, the oldest
     /// overwritten; 0 remembers none.
     pub trace_entries: u32,
@@ -52,6 +56,8 @@ impl Default for Limits {
             transactions: 1_000_000,
             calls: 500_000,
             transactions_per_source: 250_000,
+            calls_per_account: 0,
+            calls_per_source: 0,
             trace_entries: 32_768,
         }
     }

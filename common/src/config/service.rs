@@ -122,6 +122,13 @@ pub struct Trunk {
     /// Follow a 3xx answer of this trunk, by the caller's own rights and routes, instead of passing it on.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub recursion: bool,
+    /// Calls at a time from it and to it in the whole rack; 0: as many as there are.
+    #[serde(default, skip_serializing_if = "is_unlimited")]
+    pub max_calls: u32,
+}
+
+fn is_unlimited(calls: &u32) -> bool {
+    *calls == 0
 }
 
 fn yes() -> bool {

@@ -330,6 +330,14 @@ fn a_limit_that_would_refuse_ordinary_messages_is_refused_with_what_is_right() {
             "transactions_per_source: 0",
             "limits.transactions_per_source: 0 is out of range; use 1 or more (0 would refuse everybody but trunks)",
         ),
+        (
+            "calls_per_account: 1000001",
+            "limits.calls_per_account: 1000001 is out of range; use 0 to 1000000 (0: as many as there are)",
+        ),
+        (
+            "calls_per_source: 4000000000",
+            "limits.calls_per_source: 4000000000 is out of range; use 0 to 1000000 (0: as many as there are)",
+        ),
     ] {
         let told = said("one_machine: { nodes: 3 }", &format!("one_machine: {{ nodes: 3 }}\nlimits: {{ {limit} }}"));
         assert_eq!(

@@ -88,6 +88,7 @@ impl Watch {
             }
             Effect::Missed(cdr) => self.tell(format!("missed {} {}", cdr.id, cdr.callid)),
             Effect::Location { .. } | Effect::Dns { .. } | Effect::Forgotten => {}
+            Effect::Admit { .. } | Effect::Counts { .. } | Effect::CallOver { .. } => {}
         }
     }
 

@@ -1,5 +1,5 @@
-//! I8: when everybody is done, nothing is left in any node: no transaction, no response context, no call, no timer, and no
-//! shadow of another's call.
+//! I8: when everybody is done, nothing is left in any node: no transaction, no response context, no call, no timer, no shadow
+//! of another's call, and no call that counts against a limit.
 
 use crate::simulation::Simulation;
 use common::time::Duration;
@@ -25,6 +25,11 @@ fn left(s: &Simulation) -> Option<String> {
             ));
         }
     }
-    let shadows = s.sites().iter().flat_map(|site| &site.nodes).find(|node| node.shadows() > 0);
+    let nodes = || s.sites().iter().flat_map(|site| &site.nodes);
+    if let Some(node) = nodes().find(|node| node.counted() != (0, 0)) {
+        let (counted, held) = node.counted();
+        return Some(format!("node {} still counts {counted} calls, and {held} of its own are counted", node.id()));
+    }
+    let shadows = nodes().find(|node| node.shadows() > 0);
     shadows.map(|node| format!("node {} still has shadows of {} calls", node.id(), node.shadows()))
 }

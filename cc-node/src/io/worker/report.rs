@@ -1,9 +1,11 @@
 //! What a worker tells the other threads of itself: its progress, how busy and how far behind it is, its counters; and to
 //! the log a sample of what was unfit.
 
-use super::super::shared::{Protection, WorkerReport};
+use super::super::shared::{LimitsReport, Protection, Shared, WorkerReport};
 use super::Desk;
+use crate::counted::Key;
 use crate::problems::{Blindly, Problem};
+use common::config::Trunk;
 use common::time::{Duration, Time};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -41,13 +43,21 @@ impl Desk {
                 takeovers: shadows.takeovers(),
                 copies,
                 panics: self.parts.core.panics(),
+                limits: LimitsReport {
+                    counters: shadows.admission.counters(),
+                    counted: shadows.admission.counted() as u64,
+                },
             };
+            let Shared { rack, keys, .. } = &*self.parts.shared;
+            let of = |trunk: &Trunk| self.parts.core.shadows.admission.own(Key::trunk(&keys.placement, trunk.id));
+            let trunk_calls = rack.trunks.iter().map(of).collect();
             let report = WorkerReport {
                 shadows,
                 node: self.parts.core.node.stats().clone(),
                 inquiries: self.parts.core.node.inquiries(),
                 dns: self.parts.core.node.dns(),
                 io: self.counters.clone(),
+                trunk_calls,
             };
             mine.report.store(Arc::new(report));
             mine.strays.store(self.parts.core.node.strays() as u32, Ordering::Relaxed);

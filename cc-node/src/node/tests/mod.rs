@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod calls;
+mod calls_at_a_time;
 mod dialogs;
 mod faults;
 mod forks;
@@ -315,6 +316,7 @@ impl Bench {
                 }
                 Effect::Missed(cdr) => self.missed.push(*cdr),
                 ask @ (Effect::Location { .. } | Effect::Dns { .. } | Effect::Inside { .. }) => self.asks.push(ask),
+                ask @ (Effect::Admit { .. } | Effect::Counts { .. } | Effect::CallOver { .. }) => self.asks.push(ask),
             }
         }
         said

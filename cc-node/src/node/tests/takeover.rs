@@ -5,7 +5,7 @@ use super::*;
 
 impl Bench {
     /// Another node, which holds what a backup of this one would, in the form in which it was told. What it says at once.
-    fn heir(&self) -> (Bench, Vec<Said>) {
+    pub(super) fn heir(&self) -> (Bench, Vec<Said>) {
         let keys = Arc::new(Keys::derive(&RackKey([5; 32])));
         let setup = NodeSetup { id: NodeId(2), boot: BootId(9), worker: 0, rack: self.rack.clone(), keys };
         let view = FakeView {

@@ -1,5 +1,6 @@
 //! Who is served, and where: listeners, domains, subscribers, trunks, routes.
 
+use super::limits::{CALLS_AT_A_TIME, UNLIMITED};
 use super::{Check, not_one_of};
 use crate::config::service::RouteDomain;
 use crate::ids::Transport;
@@ -157,6 +158,12 @@ impl Check<'_> {
                 at("listener"),
                 format!("there is no listeners.{}", trunk.listener),
                 "use a position in `listeners`, from 0",
+            );
+            self.unless(
+                trunk.max_calls <= CALLS_AT_A_TIME,
+                at("max_calls"),
+                format!("{} is out of range", trunk.max_calls),
+                format!("use 0 to {CALLS_AT_A_TIME} ({UNLIMITED})"),
             );
             if let Some(name) = &trunk.domain {
                 self.known_domain(at("domain"), name);

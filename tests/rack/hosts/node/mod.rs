@@ -763,6 +763,7 @@ impl NodeHost {
                 }
                 Effect::Dns { ask, question } => out.push(Out::Dns { ask, question }),
                 Effect::Journal(_) | Effect::Inherited { .. } | Effect::Forgotten | Effect::Missed(_) => {}
+                Effect::Admit { .. } | Effect::Counts { .. } | Effect::CallOver { .. } => {}
             }
         }
         for mut parcel in alive.core.parcels() {

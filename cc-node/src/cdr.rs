@@ -1,5 +1,6 @@
 //! The call detail record: exactly one an answered call, in the field names that collectors know; of calls that were not
-//! answered there are such records, too, apart. `call` makes it, `io::cdr` writes it as a JSON line.
+//! answered there are such records, too, apart. And the start record, likewise apart, of a call that is answered. `call`
+//! makes them, `io::cdr` writes them as JSON lines.
 
 use common::ids::NodeId;
 use common::time::WallMillis;
@@ -36,6 +37,77 @@ pub struct Cdr {
     pub site: String,
     /// Why it ended.
     pub ended_by: EndedBy,
+}
+
+/// What is known of a call when it is answered: a record of its own, under the id that its CDR will have. Every field is
+/// one of the CDR's and says the same, but that a call with several answers may end by another than its first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Start {
+    pub id: String,
+    pub method: Method,
+    pub from_tag: String,
+    pub to_tag: String,
+    pub callid: String,
+    pub sip_code: u16,
+    pub sip_reason: String,
+    pub created: String,
+    pub setup_time: f64,
+    pub start_time: String,
+    pub caller: String,
+    pub callee: String,
+    pub trunk_in: Option<String>,
+    pub trunk_out: Option<String>,
+    pub node: NodeId,
+    pub site: String,
+}
+
+impl Start {
+    /// Of a call that has ended.
+    pub fn of(cdr: &Cdr) -> Start {
+        Start {
+            id: cdr.id.clone(),
+            method: cdr.method,
+            from_tag: cdr.from_tag.clone(),
+            to_tag: cdr.to_tag.clone(),
+            callid: cdr.callid.clone(),
+            sip_code: cdr.sip_code,
+            sip_reason: cdr.sip_reason.clone(),
+            created: cdr.created.clone(),
+            setup_time: cdr.setup_time,
+            start_time: cdr.start_time.clone(),
+            caller: cdr.caller.clone(),
+            callee: cdr.callee.clone(),
+            trunk_in: cdr.trunk_in.clone(),
+            trunk_out: cdr.trunk_out.clone(),
+            node: cdr.node,
+            site: cdr.site.clone(),
+        }
+    }
+
+    pub fn ended(self, end_time: String, ms_duration: u64, ended_by: EndedBy) -> Cdr {
+        Cdr {
+            id: self.id,
+            method: self.method,
+            from_tag: self.from_tag,
+            to_tag: self.to_tag,
+            callid: self.callid,
+            sip_code: self.sip_code,
+            sip_reason: self.sip_reason,
+            created: self.created,
+            setup_time: self.setup_time,
+            start_time: self.start_time,
+            end_time,
+            duration: ms_duration.div_ceil(1000),
+            ms_duration,
+            caller: self.caller,
+            callee: self.callee,
+            trunk_in: self.trunk_in,
+            trunk_out: self.trunk_out,
+            node: self.node,
+            site: self.site,
+            ended_by,
+        }
+    }
 }
 
 /// What began it.

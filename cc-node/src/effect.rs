@@ -1,11 +1,11 @@
 //! What goes into a worker's engine and what comes out. The shell (`io::worker`) and the simulated rack carry effects out
 //! in the order in which they stand.
 //!
-//! **Order.** A `Send` with `after: Some(n)` may leave only when record n is acknowledged by a live backup (with no
+//! **Order.** A `Send` with `after: Some(n)`, and a `Started` after n, may leave only when record n is acknowledged by a live backup (with no
 //! backup in the placement nothing waits); the `Journal` with record n always stands before it.
 //! Effects of one call keep their order.
 
-pub use crate::cdr::Cdr;
+pub use crate::cdr::{Cdr, Start};
 pub use crate::dns::{DnsAnswer, DnsAsk, Question};
 pub use crate::record::{CallKey, Record, RecordNo};
 
@@ -65,6 +65,9 @@ pub enum Effect {
     Inside { to: NodeId, over: Over, header: Box<ProxyHeader>, message: Bytes },
     /// Stands behind the journal record that says so. `Input::Written` comes back once no death can lose it.
     Cdr { call: Arc<CallKey>, cdr: Box<Cdr> },
+    /// The record of a call that is answered: behind its `answered`, and not before that is with a backup, since until then
+    /// the call may come to nothing. No answer comes back: whoever goes on with the call says it again, under the same id.
+    Started { after: RecordNo, start: Box<Start> },
     /// The record of a call that was not answered. No shadow has it: a death may lose it.
     Missed(Box<Cdr>),
 }

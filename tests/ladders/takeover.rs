@@ -6,6 +6,7 @@ use cc_node::cdr::Cdr;
 use cc_node::trace::{Entry, Event as Recorded, Message, TOLD};
 use common::call_hash::CallHash;
 use common::time::Duration;
+use simulated_rack::invariants::i04_accounting;
 use simulated_rack::simulation::{PhoneId, Simulation};
 use siprack::phone::{Event, Order, Pickup};
 use std::collections::BTreeSet;
@@ -71,7 +72,7 @@ impl Stage {
         let ids: BTreeSet<&str> = self.s.cdrs().iter().map(|(_, _, cdr)| cdr.id.as_str()).collect();
         let is_right = |cdr: &Cdr| Duration::from_millis(cdr.ms_duration).abs_diff(lasted) <= WRONG;
         match ids.len() == 1 && self.s.cdrs().iter().all(|(_, _, cdr)| is_right(cdr)) {
-            true => Ok(()),
+            true => i04_accounting::begun(&self.s, |_| true),
             false => Err(format!("{lasted:?} of a call, and {:#?}\n{}", self.s.cdrs(), self.s.whole_trail())),
         }
     }

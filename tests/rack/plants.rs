@@ -66,10 +66,12 @@ pub enum Plant {
     GapApplied,
     /// A backup acknowledges what it does not keep.
     AckedUnread,
+    /// Who goes on with an answered call does not write again that it has begun.
+    StartNotRepeated,
 }
 
 impl Plant {
-    pub const ALL: [Plant; 31] = [
+    pub const ALL: [Plant; 32] = [
         Plant::NoLease,
         Plant::LeaseFromReceipt,
         Plant::BeaconWithoutEcho,
@@ -101,5 +103,6 @@ impl Plant {
         Plant::TwoGoOn,
         Plant::GapApplied,
         Plant::AckedUnread,
+        Plant::StartNotRepeated,
     ];
 }

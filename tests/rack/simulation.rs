@@ -19,7 +19,7 @@ use crate::prepared::Prepared;
 use crate::site::{Site, SiteOut};
 use crate::trail::Trail;
 use bytes::Bytes;
-use cc_node::effect::Cdr;
+use cc_node::effect::{Cdr, Start};
 use common::config::Rack;
 use common::ids::{BootId, NodeId};
 use common::keys::{Keys, RackKey};
@@ -61,6 +61,7 @@ pub struct Simulation {
     pub(crate) relays: Vec<Relay>,
     boots: u64,
     pub(crate) cdrs: Vec<(Time, NodeId, Cdr)>,
+    starts: Vec<Start>,
     ladder: Ladder,
     wire: Vec<Carried>,
     trail: Trail,
@@ -119,6 +120,7 @@ impl Simulation {
             relays: Vec::new(),
             boots: 1,
             cdrs: Vec::new(),
+            starts: Vec::new(),
             ladder: Ladder::new(&[]),
             wire: Vec::new(),
             trail: Trail::default(),
@@ -253,6 +255,11 @@ impl Simulation {
 
     pub fn cdrs(&self) -> &[(Time, NodeId, Cdr)] {
         &self.cdrs
+    }
+
+    /// Start records that became durable.
+    pub fn starts(&self) -> &[Start] {
+        &self.starts
     }
 
     pub fn wire(&self) -> &[Carried] {
@@ -434,6 +441,7 @@ impl Simulation {
                     }
                 }
                 SiteOut::Cdr(node, cdr) => self.cdrs.push((self.now, node, *cdr)),
+                SiteOut::Start(start) => self.starts.push(*start),
             }
         }
     }

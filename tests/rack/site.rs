@@ -7,7 +7,7 @@ use crate::hosts::node::{NodeHost, Out};
 use crate::hosts::timed::Timed;
 use crate::network::Datagram;
 use crate::prepared::{self, Prepared};
-use cc_node::effect::Cdr;
+use cc_node::effect::{Cdr, Start};
 use common::config::Rack;
 use common::ids::{HistoryId, NodeId};
 use common::keys::Keys;
@@ -33,6 +33,7 @@ pub enum SiteOut {
         sip: bool,
     },
     Cdr(NodeId, Box<Cdr>),
+    Start(Box<Start>),
 }
 
 pub struct Site {
@@ -164,6 +165,7 @@ impl Site {
             Out::Shadow { plane, to, bytes } => inside(node.shadow_address(plane), to, bytes, false),
             Out::Inside { plane, to, bytes } => inside(node.sip_address(plane), to, bytes, true),
             Out::Cdr(cdr) => Some(SiteOut::Cdr(node.id(), cdr)),
+            Out::Start(start) => Some(SiteOut::Start(start)),
             Out::Dns { ask, question } => {
                 dns.ask(now, node.id(), ask, question);
                 None

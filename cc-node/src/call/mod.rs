@@ -2,8 +2,9 @@
 //! happens; nothing here sends a message.
 //!
 //! [`Journal`] numbers the records; [`Call`] is one call; [`Calls`] keeps them, finds them by dialog, and sees that every
-//! answered call leaves exactly one CDR.
+//! answered call leaves exactly one start record and one CDR; `heirs`: what a change of holder means for them.
 
+mod heirs;
 mod journal;
 mod one;
 
@@ -16,8 +17,7 @@ pub use crate::record::Answer;
 use crate::cdr::EndedBy;
 use crate::counted::CallNo;
 use crate::effect::{Effect, RecordNo};
-use crate::image;
-use crate::record::{CallKey, MAX_DIALOGS, What};
+use crate::record::{MAX_DIALOGS, What};
 use crate::station::Station;
 use crate::stats::Stats;
 use crate::turn::Turn;
@@ -32,12 +32,16 @@ use hashbrown::HashMap;
 use slab::Slab;
 use smallvec::SmallVec;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 /// After it the record is written as if both had hung up.
 pub const MAX_DURATION: Duration = common::token::LONGEST_CALL;
 /// How long behind its session interval a call may still be refreshed or ended: a last BYE is repeated for so long.
 const SESSION_GRACE: Duration = Duration::from_secs(32);
+
+/// The caller is asked to try again with something that he has left out: that is no missed call yet.
+pub fn asks_for_more(status: u16) -> bool {
+    matches!(status, 401 | 407 | 422)
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CallRef {
@@ -277,10 +281,12 @@ impl Calls {
         }
     }
 
-    /// A 2xx is about to go upstream. `None`: this dialog was answered before.
+    /// A 2xx is about to go upstream. `None`: this dialog was answered before. With the first the call has begun: its
+    /// record, then its start record.
     pub fn answered(
         &mut self,
         turn: &mut Turn<'_>,
+        station: &Station,
         journal: &mut Journal,
         call: CallRef,
         answer: Answer,
@@ -289,12 +295,24 @@ impl Calls {
         let kept = self.kept(call)?;
         let after = kept.call.answered(now, answer)?;
         let (key, answer) = (kept.call.key.clone(), Box::new(kept.call.newest_answer()?.clone()));
-        if kept.longest.is_none() {
+        let first = kept.longest.is_none();
+        if first {
             turn.stats.to_answer.observe(after);
             turn.stats.calls_answered += 1;
             self.establish(call, now);
         }
-        Some(journal.write(turn, &key, What::Answered(answer)))
+        let no = journal.write(turn, &key, What::Answered(answer));
+        if first {
+            self.started(turn, station, call, no);
+        }
+        Some(no)
+    }
+
+    /// Its start record, behind the record that tells of its answer, or that it goes on here.
+    fn started(&self, turn: &mut Turn<'_>, station: &Station, call: CallRef, after: RecordNo) {
+        if let Some(start) = self.get(call).and_then(|call| call.started(station)) {
+            turn.out.push(Effect::Started { after, start: Box::new(start) });
+        }
     }
 
     /// `at`: when it was answered.
@@ -311,7 +329,7 @@ impl Calls {
     pub fn failed(&mut self, turn: &mut Turn<'_>, station: &Station, call: CallRef, heard: (u16, &Bytes), by: EndedBy) {
         let Some(call) = self.remove(call) else { return };
         turn.stats.calls_failed += 1;
-        if !matches!(heard.0, 401 | 407 | 422) {
+        if !asks_for_more(heard.0) {
             turn.out.push(Effect::Missed(Box::new(call.into_missed(turn.now, station, heard, by))));
         }
     }
@@ -355,41 +373,6 @@ impl Calls {
             }
             stats.calls_failed += 1;
         }
-    }
-
-    /// All of them are another's; how many there were.
-    pub fn forget_all(&mut self) -> usize {
-        let (count, serial) = (self.kept.len(), self.serial);
-        // A serial is never used twice: what still names a call of before finds none.
-        *self = Calls { serial, ..Calls::new() };
-        count
-    }
-
-    /// A call of a dead holder is ours now.
-    pub fn inherit(&mut self, key: Arc<CallKey>, image: image::Call) -> CallRef {
-        let mut heir = Call::new(key, image.at, image.wall, image.opened);
-        for (side, addresses) in [Side::Caller, Side::Callee].into_iter().zip(image.contacts) {
-            addresses.into_iter().for_each(|address| {
-                heir.saw_contact(side, address);
-            });
-        }
-        heir.has_ended(image.ended);
-        let call = self.open(heir);
-        for (tag, peer) in &image.dialogs {
-            self.dialog(call, tag, *peer);
-        }
-        for image::Answered { answer, at, session } in image.answers {
-            let tag = answer.callee_tag.clone();
-            let known = self.kept(call).and_then(|kept| kept.call.answered(at, answer)).is_none();
-            if known {
-                continue;
-            }
-            if self.kept(call).is_some_and(|kept| kept.longest.is_none()) {
-                self.establish(call, at);
-            }
-            self.session_until(call, &tag, session);
-        }
-        call
     }
 
     /// Ends calls that have lasted too long, or that nobody has refreshed in time.

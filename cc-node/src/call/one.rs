@@ -1,6 +1,6 @@
 //! One call: what was decided for it, who it is between, and the three moments that its CDR tells.
 
-use crate::cdr::{Cdr, EndedBy, Method, timestamp};
+use crate::cdr::{Cdr, EndedBy, Method, Start, timestamp};
 pub use crate::record::Answer;
 use crate::record::{CONTACTS, CallKey, Decision, Opened, Side};
 use crate::station::Station;
@@ -26,7 +26,7 @@ struct Answered {
     session: Option<Handle>,
 }
 
-/// What its record says of how it went.
+/// What its record says of how it began, or that it did not.
 struct Told {
     to_tag: String,
     status: u16,
@@ -34,8 +34,6 @@ struct Told {
     /// From the INVITE to the answer, or to the end without one.
     setup: Duration,
     start: Option<WallMillis>,
-    end: WallMillis,
-    lasted: Duration,
     trunk_out: Option<TrunkId>,
 }
 
@@ -156,38 +154,48 @@ impl Call {
             reason: String::from_utf8_lossy(reason).into_owned(),
             setup: tried,
             start: None,
-            end: WallMillis(self.created.1.0 + tried.as_millis() as u64),
-            lasted: Duration::ZERO,
             trunk_out: None,
         };
-        self.record(station, told, by)
+        let end = WallMillis(self.created.1.0 + tried.as_millis() as u64);
+        self.start(station, told).ended(timestamp(end), 0, by)
     }
 
-    /// `None`: it was not answered. Lengths are by the monotonic clock: a jump of the wall clock changes no charge.
-    pub(super) fn into_cdr(mut self, now: Time, station: &Station, by: EndedBy) -> Option<Cdr> {
-        let Answered { at, answer, .. } = std::mem::take(&mut self.answers).into_iter().next()?;
-        let lasted = now.since(at);
+    /// Nobody was asked. No shadow knows when it came, so that its id does not tell: a repeat that another node refuses is
+    /// the same call.
+    pub fn refused(self, station: &Station, heard: (u16, &Bytes)) -> Cdr {
+        let (id, now) = (self.id(&station.keys.branch, WallMillis(0)), self.created.0);
+        Cdr { id, ..self.into_missed(now, station, heard, EndedBy::Refused) }
+    }
+
+    /// `None`: it is not answered.
+    pub(super) fn started(&self, station: &Station) -> Option<Start> {
+        let Answered { at, answer, .. } = self.answers.first()?;
         let told = Told {
-            to_tag: answer.callee_tag.into_string(),
+            to_tag: answer.callee_tag.to_string(),
             status: answer.status,
-            reason: answer.reason,
+            reason: answer.reason.clone(),
             setup: at.since(self.created.0),
             start: Some(answer.at),
-            end: WallMillis(answer.at.0 + lasted.as_millis() as u64),
-            lasted,
             trunk_out: match answer.peer {
                 Peer::Trunk(id) => Some(id),
                 _ => None,
             },
         };
-        Some(self.record(station, told, by))
+        Some(self.start(station, told))
     }
 
-    fn record(self, station: &Station, told: Told, by: EndedBy) -> Cdr {
-        let ms_duration = told.lasted.as_millis() as u64;
+    /// `None`: it was not answered. Lengths are by the monotonic clock: a jump of the wall clock changes no charge.
+    pub(super) fn into_cdr(self, now: Time, station: &Station, by: EndedBy) -> Option<Cdr> {
+        let start = self.started(station)?;
+        let Answered { at, answer, .. } = self.answers.first()?;
+        let lasted = now.since(*at).as_millis() as u64;
+        Some(start.ended(timestamp(WallMillis(answer.at.0 + lasted)), lasted, by))
+    }
+
+    fn start(&self, station: &Station, told: Told) -> Start {
         let trunk = |id: Option<TrunkId>| Some(station.rack.trunk(id?)?.name.clone());
-        Cdr {
-            id: self.id(&station.keys.branch),
+        Start {
+            id: self.id(&station.keys.branch, self.created.1),
             method: Method::Invite,
             from_tag: self.key.from_tag.to_string(),
             to_tag: told.to_tag,
@@ -197,21 +205,17 @@ impl Call {
             created: timestamp(self.created.1),
             setup_time: told.setup.as_millis() as f64 / 1000.0,
             start_time: told.start.map(timestamp).unwrap_or_default(),
-            end_time: timestamp(told.end),
-            duration: ms_duration.div_ceil(1000),
-            ms_duration,
-            caller: self.opened.caller,
-            callee: self.opened.callee,
+            caller: self.opened.caller.clone(),
+            callee: self.opened.callee.clone(),
             trunk_in: trunk(self.opened.trunk_in),
             trunk_out: trunk(told.trunk_out),
             node: station.id,
             site: station.rack.name.clone(),
-            ended_by: by,
         }
     }
 
     /// The same on every node of the rack.
-    fn id(&self, key: &[u8; 16]) -> String {
+    fn id(&self, key: &[u8; 16], created: WallMillis) -> String {
         // The kinds of hash under the branch key are numbered in `common::branch` and `transaction::key`.
         let mut fields = Fields::new(3);
         for field in [&*self.key.call_id, self.key.from_tag.as_bytes(), self.key.upstream_branch.as_bytes()] {
@@ -219,7 +223,7 @@ impl Call {
         }
         fields.raw(&self.key.cseq.to_be_bytes());
         // From the INVITE's record, so a node that takes over has the same.
-        fields.raw(&self.created.1.0.to_be_bytes());
+        fields.raw(&created.0.to_be_bytes());
         format!("{:032x}", fields.hash128(key))
     }
 }

@@ -1,50 +1,41 @@
-//! Writes call detail records as JSON lines to `<data>/cc-node-<id>/cdr.jsonl`, and those of missed calls to
-//! `missed.jsonl`, on a thread of its own behind a bounded queue: a slow, full or failing disk costs no worker any time.
-//! A worker hears which CDRs are durable and tells the shadows only then; until then they hold them, too. Missed calls are
-//! in no shadow. `crate::spool` decides what is written when; this is the queue, the thread and (`file`) the disk.
+//! Writes call detail records as JSON lines to `<data>/cc-node-<id>/cdr.jsonl`, the starts of calls to `starts.jsonl`, and
+//! missed calls to `missed.jsonl`, on a thread of its own behind a bounded queue: a slow, full or failing disk costs no worker
+//! any time. A worker hears which CDRs are durable and tells the shadows only then; until then they hold them, too. Missed
+//! calls are in no shadow; a start is written again by whoever goes on with its call. `crate::spool` decides what is
+//! written when; this is the queue, (`writer`) the thread and (`file`) the disk.
 
 mod file;
+mod writer;
 
-use crate::effect::{CallKey, Cdr};
-use crate::spool::{At, Disk, Spool, Trouble};
+use crate::effect::{CallKey, Cdr, Start};
+use crate::spool::{At, Disk};
 use common::io::clock::Clock;
-use common::time::{Duration, Time};
 use file::LineFile;
 use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use writer::Writer;
 
 /// CDRs on their way from the workers.
-const QUEUE: usize = 8192;
-/// Those that found no place in it wait at their worker, so many.
+const QUEUE: usize = 16_384;
+/// Those that found no place in it wait at their worker, so many; starts while there are fewer.
 const KEPT: usize = 8192;
-/// Octets that wait for the disk: some 90,000 CDRs. And of missed calls.
-const WAITING: usize = 64 << 20;
-const MISSED_WAITING: usize = 4 << 20;
-/// What comes within this time is written and synced together. Nor is the thread woken for each: at a thousand calls a
-/// second that costs the worker more than making the CDR.
-const GATHER: Duration = Duration::from_millis(5);
-/// Nobody waits for a missed call.
-const MISSED_GATHER: Duration = Duration::from_secs(1);
-/// Trouble with the disk is logged at most this often.
-const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
-/// At the end of the process what still waits is tried so often, this far apart.
-const LAST_TRIES: usize = 5;
-const LAST_PAUSE: Duration = Duration::from_millis(100);
-
+const STARTS_KEPT: usize = KEPT / 2;
 /// Counters of the CDR stream.
 #[derive(Debug, Default)]
 pub struct CdrCounters {
-    /// Durable in the file; and of missed calls.
+    /// Durable in the file; and of starts and missed calls.
     pub written: AtomicU64,
+    pub started: AtomicU64,
     pub missed: AtomicU64,
     /// Handed over and not durable yet.
     pub waiting: AtomicU64,
-    /// Lost: too many waited; and of missed calls.
+    /// Lost: too many waited; and of starts and missed calls.
     pub overflowed: AtomicU64,
+    pub starts_overflowed: AtomicU64,
     pub missed_overflowed: AtomicU64,
     /// What the disk did not do, indexed by `At as usize`.
     pub failures: [AtomicU64; At::ALL.len()],
@@ -52,6 +43,7 @@ pub struct CdrCounters {
 
 enum Order {
     Write { name: Name, cdr: Box<Cdr> },
+    Started(Box<Start>),
     Missed(Box<Cdr>),
     Reopen,
 }
@@ -99,7 +91,7 @@ impl CdrSink {
     /// # Errors
     /// Too many wait: it is lost, and counted.
     pub fn write(&mut self, call: Arc<CallKey>, cdr: Box<Cdr>) -> Result<(), Arc<CallKey>> {
-        if self.kept.len() == KEPT {
+        if self.kept.len() >= KEPT {
             self.counters.overflowed.fetch_add(1, Ordering::Relaxed);
             return Err(call);
         }
@@ -107,6 +99,16 @@ impl CdrSink {
         self.kept.push_back(Order::Write { name: Name { worker: self.worker, call }, cdr });
         self.hand_over();
         Ok(())
+    }
+
+    /// Never blocks. It stands before the CDR of its call, whenever that comes.
+    pub fn started(&mut self, start: Box<Start>) {
+        if self.kept.len() >= STARTS_KEPT {
+            self.counters.starts_overflowed.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        self.kept.push_back(Order::Started(start));
+        self.hand_over();
     }
 
     /// Never blocks, and keeps nothing.
@@ -168,12 +170,13 @@ pub struct CdrStream<D> {
 /// Opens the file, making its directory: a node that cannot write its CDRs does not start.
 pub fn open(directory: &Path, workers: u16, clock: Clock) -> io::Result<CdrStream<LineFile>> {
     std::fs::create_dir_all(directory)?;
-    let mut files = ["cdr.jsonl", "missed.jsonl"].map(|name| LineFile::new(directory.join(name), clock));
+    let mut files =
+        ["cdr.jsonl", "starts.jsonl", "missed.jsonl"].map(|name| LineFile::new(directory.join(name), clock));
     files.iter_mut().try_for_each(Disk::open)?;
     Ok(stream(files, workers, clock))
 }
 
-fn stream<D: Disk>([answered, missed]: [D; 2], workers: u16, clock: Clock) -> CdrStream<D> {
+fn stream<D: Disk>(files: [D; 3], workers: u16, clock: Clock) -> CdrStream<D> {
     let (queue, orders) = sync_channel(QUEUE);
     let counters = Arc::new(CdrCounters::default());
     let receipts: Vec<Arc<Receipts>> = (0..workers).map(|_| Arc::default()).collect();
@@ -185,189 +188,8 @@ fn stream<D: Disk>([answered, missed]: [D; 2], workers: u16, clock: Clock) -> Cd
         counters: counters.clone(),
     };
     let sinks = (0..).zip(&receipts).map(sink).collect();
-    let writer = Writer {
-        orders,
-        answered: Lane::new("cdr.jsonl", answered, WAITING),
-        missed: Lane::new("missed.jsonl", missed, MISSED_WAITING),
-        missed_at: Time::default(),
-        receipts,
-        counters: counters.clone(),
-        clock,
-    };
+    let writer = Writer::new(orders, files, receipts, counters.clone(), clock);
     CdrStream { sinks, reopener: Reopener(queue), counters, writer }
-}
-
-/// A file and what is on its way to it.
-struct Lane<D, T> {
-    name: &'static str,
-    spool: Spool<T>,
-    disk: D,
-    /// While there is trouble: when the log said so last.
-    complained: Option<Time>,
-}
-
-impl<D: Disk, T> Lane<D, T> {
-    fn new(name: &'static str, disk: D, most: usize) -> Lane<D, T> {
-        Lane { name, spool: Spool::new(most), disk, complained: None }
-    }
-
-    /// False: it is no JSON.
-    fn push(&mut self, cdr: &Cdr, name: T) -> bool {
-        match serde_json::to_vec(cdr) {
-            Ok(line) => {
-                self.spool.push(&line, name);
-                true
-            }
-            Err(error) => {
-                tracing::error!(%error, id = cdr.id, "ALARM: a CDR is no JSON");
-                false
-            }
-        }
-    }
-
-    /// Those that are durable now.
-    fn work(&mut self, now: Time, counters: &CdrCounters) -> Vec<T> {
-        let mut durable = Vec::new();
-        match self.spool.work(now, &mut self.disk, &mut durable) {
-            Err(trouble) => self.complain(now, &trouble, counters),
-            Ok(()) if !durable.is_empty() && self.complained.take().is_some() => {
-                tracing::info!(file = self.name, "CDRs are written again");
-            }
-            Ok(()) => {}
-        }
-        durable
-    }
-
-    fn complain(&mut self, now: Time, trouble: &Trouble, counters: &CdrCounters) {
-        counters.failures[trouble.at as usize].fetch_add(1, Ordering::Relaxed);
-        if self.complained.is_none_or(|at| now.since(at) >= COMPLAIN_EVERY) {
-            self.complained = Some(now);
-            let (file, waiting) = (self.name, self.spool.waiting());
-            tracing::error!(file, waiting, "ALARM: CDRs cannot be written; they wait in memory: {trouble}");
-        }
-    }
-}
-
-pub struct Writer<D> {
-    orders: Receiver<Order>,
-    answered: Lane<D, Name>,
-    missed: Lane<D, ()>,
-    /// When missed calls are written next.
-    missed_at: Time,
-    /// One a worker.
-    receipts: Vec<Arc<Receipts>>,
-    counters: Arc<CdrCounters>,
-    clock: Clock,
-}
-
-impl<D: Disk> Writer<D> {
-    /// Until every sink is dropped; all is durable then that the disk takes.
-    pub fn run(mut self, is_stopping: impl Fn() -> bool) {
-        loop {
-            let due = self.next_due().map(|due| due.since(self.clock.now()));
-            if self.answered.spool.is_full() {
-                // Nothing is taken, so the end of the sinks would not be heard.
-                if is_stopping() {
-                    return self.end();
-                }
-                std::thread::park_timeout(due.unwrap_or_default().clamp(GATHER, LAST_PAUSE));
-            } else {
-                match self.orders.recv_timeout(due.unwrap_or(Duration::from_secs(3600))) {
-                    Ok(order) => {
-                        self.take(order);
-                        std::thread::park_timeout(GATHER);
-                        self.take_all();
-                    }
-                    Err(RecvTimeoutError::Timeout) => {}
-                    Err(RecvTimeoutError::Disconnected) => return self.end(),
-                }
-            }
-            self.work();
-        }
-    }
-
-    fn next_due(&self) -> Option<Time> {
-        let missed = self.missed.spool.next_due().map(|due| due.max(self.missed_at));
-        [self.answered.spool.next_due(), missed].into_iter().flatten().min()
-    }
-
-    fn take_all(&mut self) {
-        while !self.answered.spool.is_full()
-            && let Ok(order) = self.orders.try_recv()
-        {
-            self.take(order);
-        }
-    }
-
-    fn take(&mut self, order: Order) {
-        match order {
-            Order::Write { name, cdr } => {
-                if !self.answered.push(&cdr, name) {
-                    self.counters.waiting.fetch_sub(1, Ordering::Relaxed);
-                }
-            }
-            Order::Missed(_) if self.missed.spool.is_full() => {
-                self.counters.missed_overflowed.fetch_add(1, Ordering::Relaxed);
-            }
-            Order::Missed(cdr) => {
-                self.missed.push(&cdr, ());
-            }
-            Order::Reopen => {
-                self.answered.spool.reopen();
-                self.missed.spool.reopen();
-                self.hurry();
-            }
-        }
-    }
-
-    fn hurry(&mut self) {
-        self.answered.spool.hurry();
-        self.missed.spool.hurry();
-        self.missed_at = Time::default();
-    }
-
-    fn work(&mut self) {
-        let now = self.clock.now();
-        let durable = self.answered.work(now, &self.counters);
-        self.counters.written.fetch_add(durable.len() as u64, Ordering::Relaxed);
-        self.counters.waiting.fetch_sub(durable.len() as u64, Ordering::Relaxed);
-        let mut by_worker = vec![Vec::new(); self.receipts.len()];
-        for Name { worker, call } in durable {
-            by_worker[usize::from(worker)].push(call);
-        }
-        for (calls, receipts) in by_worker.iter_mut().zip(&self.receipts).filter(|(calls, _)| !calls.is_empty()) {
-            receipts.put(calls);
-        }
-        if now >= self.missed_at {
-            let durable = self.missed.work(now, &self.counters).len() as u64;
-            self.counters.missed.fetch_add(durable, Ordering::Relaxed);
-            if durable > 0 {
-                self.missed_at = now + MISSED_GATHER;
-            }
-        }
-    }
-
-    /// Nobody hands anything over any more.
-    fn end(&mut self) {
-        for _ in 0..LAST_TRIES {
-            self.hurry();
-            self.work();
-            self.take_all();
-            if self.waiting() == 0 {
-                return;
-            }
-            std::thread::park_timeout(LAST_PAUSE);
-        }
-        let waiting = self.waiting();
-        tracing::error!(
-            waiting,
-            "ALARM: the node ends and these CDRs are in no file: only other nodes' shadows have them"
-        );
-    }
-
-    fn waiting(&self) -> usize {
-        self.answered.spool.waiting() + self.missed.spool.waiting()
-    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use common::time::Duration;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::thread::JoinHandle;
@@ -44,7 +45,7 @@ impl Disk for Gate {
 /// The writer's thread, over a gate that is shut.
 pub fn gated(workers: u16) -> (Gate, CdrStream<Gate>) {
     let gate = Gate::default();
-    (gate.clone(), stream([gate.clone(), gate], workers, Clock::new()))
+    (gate.clone(), stream([gate.clone(), gate.clone(), gate], workers, Clock::new()))
 }
 
 pub fn spawn<D: Disk + Send + 'static>(writer: Writer<D>, is_stopping: bool) -> JoinHandle<()> {
@@ -156,12 +157,70 @@ fn missed_calls_stand_in_a_file_of_their_own_and_nobody_is_told_of_them() {
     assert_eq!(told(&mut sinks[0], 2, SOON), [call("2")]);
     drop((sinks, reopener));
     thread.join().unwrap();
-    let ids = |name: &str| {
-        let text = std::fs::read_to_string(directory.0.join(name)).unwrap();
-        text.lines().map(|line| serde_json::from_str::<Cdr>(line).unwrap().id).collect::<Vec<_>>()
-    };
-    assert_eq!((ids("cdr.jsonl"), ids("missed.jsonl")), (vec!["2".into()], vec!["1".into(), "3".into()]));
+    let of = |name| ids(&directory, name);
+    assert_eq!((of("cdr.jsonl"), of("missed.jsonl")), (vec!["2".into()], vec!["1".into(), "3".into()]));
     assert_eq!(counters.missed.load(Ordering::Relaxed), 2);
+}
+
+fn start(id: &str) -> Box<Start> {
+    Box::new(Start::of(&cdr(id)))
+}
+
+fn ids(directory: &Directory, name: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(directory.0.join(name)).unwrap();
+    let id = |line| serde_json::from_str::<serde_json::Value>(line).unwrap()["id"].as_str().unwrap().to_owned();
+    text.lines().map(id).collect()
+}
+
+#[test]
+fn starts_stand_in_a_file_of_their_own_and_say_nothing_of_the_end() {
+    let directory = Directory::new("starts");
+    let CdrStream { mut sinks, reopener, counters, writer } = open(&directory.0, 1, Clock::new()).unwrap();
+    let thread = spawn(writer, false);
+    sinks[0].started(start("1"));
+    sinks[0].write(call("2"), cdr("2")).unwrap();
+    sinks[0].started(start("2"));
+    assert_eq!(told(&mut sinks[0], 1, LONG), [call("2")]);
+    drop((sinks, reopener));
+    thread.join().unwrap();
+    assert_eq!(
+        (ids(&directory, "cdr.jsonl"), ids(&directory, "starts.jsonl")),
+        (vec!["2".into()], vec!["1".into(), "2".into()])
+    );
+    let text = std::fs::read_to_string(directory.0.join("starts.jsonl")).unwrap();
+    assert!(text.contains("\"start_time\"") && !text.contains("end_time") && !text.contains("duration"), "{text}");
+    assert_eq!((counters.started.load(Ordering::Relaxed), counters.waiting.load(Ordering::Relaxed)), (2, 0));
+}
+
+/// Whoever is told that the end is durable forgets the call: by then its start must be, too.
+#[test]
+fn no_end_is_durable_before_its_start() {
+    let (gate, CdrStream { mut sinks, writer, .. }) = gated(1);
+    gate.open.store(true, Ordering::SeqCst);
+    for n in 0..100 {
+        sinks[0].started(start(&n.to_string()));
+        sinks[0].write(call(&n.to_string()), cdr(&n.to_string())).unwrap();
+    }
+    spawn(writer, false);
+    assert_eq!(told(&mut sinks[0], 100, LONG).len(), 100);
+    let text = String::from_utf8(gate.text.lock().unwrap().clone()).unwrap();
+    for n in 0..100 {
+        let lines: Vec<&str> = text.lines().filter(|line| line.contains(&format!("\"id\":\"{n}\""))).collect();
+        assert_eq!(lines.iter().map(|line| line.contains("end_time")).collect::<Vec<_>>(), [false, true]);
+    }
+}
+
+#[test]
+fn starts_beyond_the_bound_are_counted_and_cost_no_end_its_place() {
+    let (_gate, CdrStream { mut sinks, counters, writer: _writer, .. }) = gated(1);
+    for _ in 0..QUEUE + STARTS_KEPT + 3 {
+        sinks[0].started(start("x"));
+    }
+    assert_eq!(counters.starts_overflowed.load(Ordering::Relaxed), 3);
+    for _ in STARTS_KEPT..KEPT {
+        sinks[0].write(call("x"), cdr("x")).unwrap();
+    }
+    assert_eq!(counters.overflowed.load(Ordering::Relaxed), 0);
 }
 
 struct Directory(PathBuf);

@@ -145,6 +145,7 @@ impl Of<'_> {
                 }
             }
             sums.insert("cdr_full", read(&cdrs.overflowed));
+            sums.insert("starts_full", read(&cdrs.starts_overflowed));
             sums.insert("missed_full", read(&cdrs.missed_overflowed));
             sums.into_iter().map(|(reason, count)| labelled([reason], count)).collect()
         })?;

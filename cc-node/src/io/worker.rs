@@ -358,6 +358,7 @@ impl Desk {
                         self.dns_refused.push(ask);
                     }
                 }
+                Effect::Started { start, .. } => self.parts.cdrs.started(start),
                 Effect::Missed(cdr) => self.parts.cdrs.missed(cdr),
                 Effect::Cdr { call, cdr } => self.written.extend(self.parts.cdrs.write(call, cdr).err()),
             }

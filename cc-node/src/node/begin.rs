@@ -3,7 +3,8 @@
 use super::Engine;
 use super::request::{Asked, call_key, refuse};
 use crate::auth::local_aor;
-use crate::call::Call;
+use crate::call::{self, Call};
+use crate::effect::Effect;
 use crate::identity::{self, Sender};
 use crate::proxy::preprocess::next_hop;
 use crate::proxy::{Job, Original, RecordRoute, Routed, contact_address};
@@ -73,7 +74,7 @@ impl Engine {
         if routed.routes.is_empty() && redirect::wanted(&self.station, &caller, &uri, &asked.request) {
             return match redirect::answer(&self.station, turn, &caller, &uri) {
                 Ok(redirection) => self.redirect(turn, asked, redirection),
-                Err(refusal) => self.refuse_for_good(turn, asked, refusal),
+                Err(refusal) => self.refuse_caller(turn, asked, &caller, refusal),
             };
         }
         let plan = match routed.routes.is_empty() {
@@ -87,7 +88,7 @@ impl Engine {
         };
         match plan.and_then(promised) {
             Ok((plan, session)) => self.forward(turn, asked, routed, caller, plan, session),
-            Err(refusal) => self.refuse_for_good(turn, asked, refusal),
+            Err(refusal) => self.refuse_caller(turn, asked, &caller, refusal),
         }
     }
 
@@ -137,21 +138,13 @@ impl Engine {
     ) {
         let subject = asked.subject();
         let Asked { request, method, source, key, .. } = asked;
-        let contact = contact_address(&request);
-        let caller_peer = peer(&caller, contact, &source);
         let record_route = match method.creates_dialog() {
-            true => RecordRoute::Fresh { caller: caller_peer },
+            true => RecordRoute::Fresh { caller: peer(&caller, contact_address(&request), &source) },
             false => RecordRoute::No,
         };
         let call_key = (method == MethodKind::Invite).then(|| call_key(&request));
         let call = call_key.clone().map(|key| {
-            let opened = Opened {
-                caller: charged(&self.station, &caller, &request),
-                callee: request.request_uri().to_owned(),
-                peer: caller_peer,
-                trunk_in: caller.trunk(),
-                contact,
-            };
+            let opened = opened(&self.station, &caller, &request, &source);
             let mut call = Call::new(key, turn.now, turn.wall, opened);
             call.decisions = plan.decisions.clone();
             self.proxy.calls.open(call)
@@ -167,12 +160,28 @@ impl Engine {
         self.proxy.open(turn, &self.station, job);
     }
 
+    /// Nobody is asked: a missed call of whoever has proved to be calling, unless he is asked to try again with something.
+    /// Strangers leave no record, or they could fill the disk.
+    fn refuse_caller(&mut self, turn: &mut Turn<'_>, asked: Asked, caller: &Caller, refusal: Refusal) {
+        let begins = asked.method == MethodKind::Invite && asked.request.to_tag().is_none();
+        let call = (begins && *caller != Caller::Anyone && !call::asks_for_more(refusal.status)).then(|| {
+            let opened = opened(&self.station, caller, &asked.request, &asked.source);
+            Call::new(call_key(&asked.request), turn.now, turn.wall, opened)
+        });
+        let status = refusal.status;
+        let heard = self.refuse_for_good(turn, asked, refusal);
+        if let Some(call) = call {
+            turn.out.push(Effect::Missed(Box::new(call.refused(&self.station, (status, &heard)))));
+        }
+    }
+
     /// The sender is known: the answer is repeated until it is heard.
-    pub(super) fn refuse_for_good(&mut self, turn: &mut Turn<'_>, asked: Asked, refusal: Refusal) {
+    pub(super) fn refuse_for_good(&mut self, turn: &mut Turn<'_>, asked: Asked, refusal: Refusal) -> Bytes {
         turn.reject(refusal.counted);
         let Refusal { status, reason, headers, .. } = refusal;
         let bytes = self.station.reply(&asked.request, &asked.source, status, reason, headers);
-        self.answer_for_good(turn, asked, status, bytes);
+        self.answer_for_good(turn, asked, status, bytes.clone());
+        bytes
     }
 
     fn answer_for_good(&mut self, turn: &mut Turn<'_>, asked: Asked, status: u16, bytes: Bytes) {
@@ -238,6 +247,17 @@ pub(super) fn session_interval(
     request: &SipMessage,
 ) -> Result<Option<session_timer::Asked>, Refusal> {
     session_timer::Asked::of(&station.rack.session_timers, request)
+}
+
+fn opened(station: &Station, caller: &Caller, request: &SipMessage, source: &Flow) -> Opened {
+    let contact = contact_address(request);
+    Opened {
+        caller: charged(station, caller, request),
+        callee: request.request_uri().to_owned(),
+        peer: peer(caller, contact, source),
+        trunk_in: caller.trunk(),
+        contact,
+    }
 }
 
 /// Whose call it is: From's URI, unless that names somebody else than who has proved to be calling.

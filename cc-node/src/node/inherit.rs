@@ -6,7 +6,7 @@ use super::begin::session_interval;
 use super::request::reply_to;
 use crate::call::CallRef;
 use crate::counted::Key;
-use crate::effect::Effect;
+use crate::effect::{Effect, Start};
 use crate::identity::Sender;
 use crate::image::{Image, Invite, Part};
 use crate::in_dialog;
@@ -47,11 +47,12 @@ impl Engine {
         for Part { key, invite, call, cdr } in image.into_parts() {
             if let Some(cdr) = cdr {
                 turn.stats.cdrs += 1;
+                turn.out.push(Effect::Started { after: no, start: Box::new(Start::of(&cdr)) });
                 turn.out.push(Effect::Cdr { call: key.clone(), cdr });
             }
             if let Some(call) = call {
                 let keys = limits::of_image(&self.station, &call, invite.as_deref());
-                let call = self.proxy.calls.inherit(key.clone(), *call);
+                let call = self.proxy.calls.inherit(turn, &self.station, (key.clone(), no), *call);
                 self.counts(turn, call, keys);
                 known.push((key.clone(), call));
             }

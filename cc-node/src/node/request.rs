@@ -171,7 +171,8 @@ impl Engine {
             Ok(()) => {}
             // The ACK to this has the far end's tag and our token: a transaction must take it in.
             Err(refusal) if dialog.is_some() && asked.method == MethodKind::Invite => {
-                return self.refuse_for_good(turn, asked, refusal);
+                self.refuse_for_good(turn, asked, refusal);
+                return;
             }
             Err(refusal) => return refuse(turn, station, &asked.request, &asked.source, asked.back, refusal),
         }
@@ -204,7 +205,10 @@ impl Engine {
         };
         let (choice, session) = match choice {
             Ok(choice) => choice,
-            Err(refusal) if asked.method == MethodKind::Invite => return self.refuse_for_good(turn, asked, refusal),
+            Err(refusal) if asked.method == MethodKind::Invite => {
+                self.refuse_for_good(turn, asked, refusal);
+                return;
+            }
             Err(refusal) => return refuse(turn, &self.station, &asked.request, &asked.source, asked.back, refusal),
         };
         let calls = match dialog.is_from_its_side(&self.station, &self.proxy.calls, &calls, &asked.source) {

@@ -109,7 +109,7 @@ impl Proxy {
             let (peer, callee_contact) = (answer.peer, contact_address(response));
             let answer = Answer { at: turn.wall, callee_tag: tag.into(), callee_contact, ..answer };
             self.calls.dialog(call, tag, peer);
-            after = self.calls.answered(turn, &mut self.journal, call, answer);
+            after = self.calls.answered(turn, station, &mut self.journal, call, answer);
             let settled = session_timer::settles(leg.session, response);
             self.calls.session(turn, &mut self.journal, call, tag, settled);
         }
@@ -318,7 +318,7 @@ impl Proxy {
             peer: target.peer,
         };
         match context.call {
-            Some(call) => self.calls.answered(turn, &mut self.journal, call, answer),
+            Some(call) => self.calls.answered(turn, station, &mut self.journal, call, answer),
             None => context.key.as_ref().map(|key| self.journal.write(turn, key, What::Answered(Box::new(answer)))),
         }
     }

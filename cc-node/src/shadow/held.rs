@@ -1,4 +1,4 @@
-//! Messages that may not leave before their record is with a backup. The shipper says which backups could acknowledge a
+//! Messages, and start records, that may not leave before their record is with a backup. The shipper says which backups could acknowledge a
 //! record, and when one has; after 100 ms, or when none of them can any more, its messages leave unprotected.
 
 use super::own::Backups;
@@ -52,11 +52,11 @@ impl Held {
     /// A message that must wait stays; everything else goes on.
     pub fn take(&mut self, effect: Effect, released: &mut Vec<Effect>) {
         let waiting = match &effect {
-            Effect::Send { after: Some(no), .. } => self.records.get_mut(no),
+            Effect::Send { after: Some(no), .. } | Effect::Started { after: no, .. } => self.records.get_mut(no),
             _ => None,
         };
         match waiting {
-            Some(waiting) if waiting.owing.is_empty() => self.unprotected += 1,
+            Some(waiting) if waiting.owing.is_empty() => self.unprotected += messages(std::slice::from_ref(&effect)),
             Some(waiting) if self.messages < HELD => {
                 waiting.messages.push(effect);
                 self.messages += 1;
@@ -109,7 +109,7 @@ impl Held {
             waiting.owing.retain(|post| !posts.contains(post));
             if waiting.owing.is_empty() {
                 self.messages -= waiting.messages.len();
-                self.unprotected += waiting.messages.len() as u64;
+                self.unprotected += messages(&waiting.messages);
                 released.append(&mut waiting.messages);
             }
         }
@@ -121,7 +121,7 @@ impl Held {
             if now.since(waiting.since) < PATIENCE {
                 return;
             }
-            self.unprotected += waiting.messages.len() as u64;
+            self.unprotected += messages(&waiting.messages);
             let no = *no;
             self.release(no, released);
         }
@@ -149,5 +149,43 @@ impl Held {
     /// Messages that left without a backup because too many waited.
     pub fn overfull(&self) -> u64 {
         self.overfull
+    }
+}
+
+/// Those that somebody out there hears.
+fn messages(effects: &[Effect]) -> u64 {
+    effects.iter().filter(|effect| matches!(effect, Effect::Send { .. })).count() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::effect::Start;
+    use common::ids::{BootId, NodeId};
+
+    fn begun() -> Start {
+        serde_json::from_value(serde_json::json!({
+            "id": "1", "method": "INVITE", "from_tag": "a", "to_tag": "b", "callid": "c", "sip_code": 200, "sip_reason": "OK",
+            "created": "", "setup_time": 1.0, "start_time": "", "caller": "sip:a@rack.test", "callee": "sip:b@rack.test",
+            "trunk_in": null, "trunk_out": null, "node": 1, "site": "rack",
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_start_waits_for_its_answer_as_the_200_does_and_is_no_message() {
+        let post = Post { node: NodeId(2), boot: BootId(20), worker: 0 };
+        let start = |after| Effect::Started { after: RecordNo(after), start: Box::new(begun()) };
+        let (mut held, mut released) = (Held::default(), Vec::new());
+        held.written(Time(0), RecordNo(1), CallHash(7), [post].into_iter().collect());
+        held.take(start(1), &mut released);
+        assert!(released.is_empty());
+        held.covered(CallHash(7), RecordNo(1), &mut released);
+        assert_eq!(released.drain(..).collect::<Vec<_>>(), [start(1)]);
+        held.written(Time(0), RecordNo(2), CallHash(7), [post].into_iter().collect());
+        held.take(start(2), &mut released);
+        held.expire(Time(0) + PATIENCE, &mut released);
+        assert_eq!((released.len(), held.unprotected(), held.messages()), (1, 0, 0));
     }
 }

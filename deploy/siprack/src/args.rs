@@ -285,7 +285,13 @@ pub struct Cdrs {
     /// Calls that were not answered
     #[arg(long)]
     pub missed: bool,
-    /// Only those that ended then or later, such as 2026-11-22T08:30:00Z
+    /// Calls as they were answered, whether they have ended or not
+    #[arg(long, conflicts_with = "missed")]
+    pub starts: bool,
+    /// Calls that were answered and have not ended
+    #[arg(long, conflicts_with_all = ["missed", "starts", "follow"])]
+    pub in_progress: bool,
+    /// Only those that ended (with --starts and --in-progress: were answered) then or later, such as 2026-11-22T08:30:00Z
     #[arg(long, value_name = "RFC3339")]
     pub since: Option<String>,
     /// Print CSV with a heading
@@ -453,8 +459,10 @@ mod tests {
             panic!("{:?}", parse(&["--csv"]));
         };
         assert_eq!((cdrs.call_id.as_deref(), cdrs.since.as_deref()), (Some("c@host"), Some("x")));
-        assert!(cdrs.csv && !cdrs.json && !cdrs.follow && !cdrs.missed);
-        assert!(parse(&["--csv", "--json"]).is_err());
+        assert!(cdrs.csv && !cdrs.json && !cdrs.follow && !cdrs.missed && !cdrs.starts && !cdrs.in_progress);
+        for wrong in [["--csv", "--json"], ["--starts", "--missed"], ["--in-progress", "--follow"]] {
+            assert!(parse(&wrong).is_err(), "{wrong:?}");
+        }
     }
 
     #[test]

@@ -2,13 +2,13 @@
 //! table, JSON lines or CSV. Used by `io/cdr`.
 
 use crate::columns::{columns, printable};
-use cc_node::cdr::{Cdr, timestamp};
+use cc_node::cdr::{Cdr, Start, timestamp};
 use common::time::WallMillis;
 use hashbrown::HashSet;
 use serde_json::Value;
 
 /// As they stand in a line, and in CSV.
-const FIELDS: [&str; 20] = [
+const ENDED: [&str; 20] = [
     "id",
     "method",
     "from_tag",
@@ -31,30 +31,138 @@ const FIELDS: [&str; 20] = [
     "ended_by",
 ];
 
+/// Likewise of a call that has begun.
+const BEGUN: [&str; 16] = [
+    "id",
+    "method",
+    "from_tag",
+    "to_tag",
+    "callid",
+    "sip_code",
+    "sip_reason",
+    "created",
+    "setup_time",
+    "start_time",
+    "caller",
+    "callee",
+    "trunk_in",
+    "trunk_out",
+    "node",
+    "site",
+];
+
+/// What stands in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Calls that have ended, answered or missed.
+    Ended,
+    /// Calls that were answered.
+    Begun,
+}
+
+impl Kind {
+    fn fields(self) -> &'static [&'static str] {
+        match self {
+            Kind::Ended => &ENDED,
+            Kind::Begun => &BEGUN,
+        }
+    }
+
+    fn heading(self) -> [&'static str; 7] {
+        match self {
+            Kind::Ended => ["END", "CALLER", "CALLEE", "DURATION", "CODE", "ENDED BY", "NODE"],
+            Kind::Begun => ["START", "CALLER", "CALLEE", "SET-UP", "CODE", "TRUNK", "NODE"],
+        }
+    }
+
+    fn read(self, line: &str) -> serde_json::Result<Detail> {
+        Ok(match self {
+            Kind::Ended => Detail::Ended(serde_json::from_str(line)?),
+            Kind::Begun => Detail::Begun(serde_json::from_str(line)?),
+        })
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Detail {
+    Ended(Cdr),
+    Begun(Start),
+}
+
+impl Detail {
+    pub fn id(&self) -> &str {
+        match self {
+            Detail::Ended(cdr) => &cdr.id,
+            Detail::Begun(start) => &start.id,
+        }
+    }
+
+    pub fn call_id(&self) -> &str {
+        match self {
+            Detail::Ended(cdr) => &cdr.callid,
+            Detail::Begun(start) => &start.callid,
+        }
+    }
+
+    /// When it ended, or began.
+    fn moment(&self) -> &str {
+        match self {
+            Detail::Ended(cdr) => &cdr.end_time,
+            Detail::Begun(start) => &start.start_time,
+        }
+    }
+
+    fn value(&self) -> Value {
+        match self {
+            Detail::Ended(cdr) => serde_json::to_value(cdr),
+            Detail::Begun(start) => serde_json::to_value(start),
+        }
+        .unwrap_or_default()
+    }
+
+    fn cells(&self) -> [String; 7] {
+        let (caller, callee, length, code, how, node) = match self {
+            Detail::Ended(cdr) => {
+                let by = serde_json::to_value(cdr.ended_by).unwrap_or_default();
+                let by = by.as_str().unwrap_or_default().replace('_', " ");
+                (&cdr.caller, &cdr.callee, format!("{} s", cdr.duration), cdr.sip_code, by, cdr.node)
+            }
+            Detail::Begun(start) => {
+                let trunk = start.trunk_out.as_ref().or(start.trunk_in.as_ref()).map_or("-", String::as_str);
+                let length = format!("{:.1} s", start.setup_time);
+                (&start.caller, &start.callee, length, start.sip_code, printable(trunk), start.node)
+            }
+        };
+        let (caller, callee) = (printable(caller), printable(callee));
+        [printable(self.moment()), caller, callee, length, code.to_string(), how, node.to_string()]
+    }
+}
+
 /// Which records are wanted.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
-    /// Those that ended then or later.
+    /// Those that ended, or began, then or later.
     pub since: Option<WallMillis>,
     pub call_id: Option<String>,
 }
 
 impl Wanted {
-    fn is(&self, cdr: &Cdr) -> bool {
-        self.since.is_none_or(|since| *cdr.end_time >= *timestamp(since))
-            && self.call_id.as_ref().is_none_or(|call_id| cdr.callid == *call_id)
+    fn is(&self, detail: &Detail) -> bool {
+        self.since.is_none_or(|since| *detail.moment() >= *timestamp(since))
+            && self.call_id.as_ref().is_none_or(|call_id| detail.call_id() == *call_id)
     }
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
-    pub cdr: Cdr,
+    pub detail: Detail,
     /// As it stands in the file.
     pub line: String,
 }
 
 /// Takes the lines of all files, in any order.
 pub struct Collector {
+    kind: Kind,
     wanted: Wanted,
     /// A record stands in the files of two nodes when the first was lost before it could say that it had written it.
     ids: HashSet<u128, ahash::RandomState>,
@@ -62,57 +170,45 @@ pub struct Collector {
 }
 
 impl Collector {
-    pub fn new(wanted: Wanted) -> Collector {
+    pub fn new(kind: Kind, wanted: Wanted) -> Collector {
         let ids = HashSet::with_hasher(ahash::RandomState::with_seeds(1, 2, 3, 4));
-        Collector { wanted, ids, records: Vec::new() }
+        Collector { kind, wanted, ids, records: Vec::new() }
     }
 
     /// # Errors
     /// Why the line is no record.
     pub fn line(&mut self, line: &str) -> Result<(), String> {
-        let cdr: Cdr = serde_json::from_str(line).map_err(|error| error.to_string().replace(" at line 1", ","))?;
-        let id = u128::from_str_radix(&cdr.id, 16).map_err(|_| format!("`{}` is no id", printable(&cdr.id)))?;
-        if self.wanted.is(&cdr) && self.ids.insert(id) {
-            self.records.push(Record { cdr, line: line.to_owned() });
+        let detail = self.kind.read(line).map_err(|error| error.to_string().replace(" at line 1", ","))?;
+        let id = detail.id();
+        let id = u128::from_str_radix(id, 16).map_err(|_| format!("`{}` is no id", printable(id)))?;
+        if self.wanted.is(&detail) && self.ids.insert(id) {
+            self.records.push(Record { detail, line: line.to_owned() });
         }
         Ok(())
     }
 
-    /// Those that have come since the last call, by when they ended.
+    /// Those that have come since the last call, by when they ended, or began.
     pub fn take(&mut self) -> Vec<Record> {
         let mut records = std::mem::take(&mut self.records);
-        records.sort_by(|a, b| (&a.cdr.end_time, &a.cdr.id).cmp(&(&b.cdr.end_time, &b.cdr.id)));
+        records.sort_by(|a, b| (a.detail.moment(), a.detail.id()).cmp(&(b.detail.moment(), b.detail.id())));
         records
     }
 }
 
 /// For people. Control characters of the network's names are not shown.
-pub fn table(records: &[Record]) -> String {
-    let mut rows = vec![["END", "CALLER", "CALLEE", "DURATION", "CODE", "ENDED BY", "NODE"].map(String::from)];
-    rows.extend(records.iter().map(|record| cells(&record.cdr)));
+pub fn table(kind: Kind, records: &[Record]) -> String {
+    let mut rows = vec![kind.heading().map(String::from)];
+    rows.extend(records.iter().map(|record| record.detail.cells()));
     columns(&rows)
 }
 
 /// Likewise, of calls of which the next are not known yet: columns of a width that does for most. No heading.
 pub fn lines(records: &[Record]) -> String {
     let line = |record: &Record| {
-        let [end, caller, callee, duration, code, by, node] = cells(&record.cdr);
+        let [end, caller, callee, duration, code, by, node] = record.detail.cells();
         format!("{end:<24}  {caller:<32}  {callee:<32}  {duration:>8}  {code}  {by:<15}  {node}\n")
     };
     records.iter().map(line).collect()
-}
-
-fn cells(cdr: &Cdr) -> [String; 7] {
-    let by = serde_json::to_value(cdr.ended_by).unwrap_or_default();
-    [
-        printable(&cdr.end_time),
-        printable(&cdr.caller),
-        printable(&cdr.callee),
-        format!("{} s", cdr.duration),
-        cdr.sip_code.to_string(),
-        by.as_str().unwrap_or_default().replace('_', " "),
-        cdr.node.to_string(),
-    ]
 }
 
 /// One a line, as they stand in the files.
@@ -121,17 +217,17 @@ pub fn json(records: &[Record]) -> String {
 }
 
 /// RFC 4180 without its heading.
-pub fn csv(records: &[Record]) -> String {
+pub fn csv(kind: Kind, records: &[Record]) -> String {
     let row = |record: &Record| {
-        let value = serde_json::to_value(&record.cdr).unwrap_or_default();
-        let cells: Vec<String> = FIELDS.iter().map(|field| cell(&value[field])).collect();
+        let value = record.detail.value();
+        let cells: Vec<String> = kind.fields().iter().map(|field| cell(&value[field])).collect();
         cells.join(",") + "\r\n"
     };
     records.iter().map(row).collect()
 }
 
-pub fn csv_heading() -> String {
-    FIELDS.join(",") + "\r\n"
+pub fn csv_heading(kind: Kind) -> String {
+    kind.fields().join(",") + "\r\n"
 }
 
 /// What a caller has named begins no formula: spreadsheets take a text behind an apostrophe for text.

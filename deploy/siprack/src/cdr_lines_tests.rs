@@ -19,19 +19,19 @@ fn at(second: u32) -> String {
 }
 
 fn collected(wanted: Wanted, lines: &[String]) -> Vec<Record> {
-    let mut collector = Collector::new(wanted);
+    let mut collector = Collector::new(Kind::Ended, wanted);
     lines.iter().for_each(|line| collector.line(line).unwrap());
     collector.take()
 }
 
 fn ids(records: &[Record]) -> Vec<&str> {
-    records.iter().map(|record| record.cdr.id.as_str()).collect()
+    records.iter().map(|record| record.detail.id()).collect()
 }
 
 #[test]
 fn each_id_counts_once_and_they_stand_by_their_end() {
     let lines = [line("b", &at(2), "x"), line("a", &at(3), "x"), line("c", &at(2), "x"), line("a", &at(3), "x")];
-    let mut collector = Collector::new(Wanted::default());
+    let mut collector = Collector::new(Kind::Ended, Wanted::default());
     lines.iter().for_each(|line| collector.line(line).unwrap());
     assert_eq!(ids(&collector.take()), ["b", "c", "a"]);
     collector.line(&lines[0]).unwrap();
@@ -49,7 +49,7 @@ fn those_of_a_call_and_those_since_a_moment_are_wanted() {
 
 #[test]
 fn what_is_no_record_is_told() {
-    let mut collector = Collector::new(Wanted::default());
+    let mut collector = Collector::new(Kind::Ended, Wanted::default());
     let cut = &line("1", &at(1), "x")[..50];
     assert!(collector.line(cut).unwrap_err().contains("column"), "{:?}", collector.line(cut));
     assert!(collector.line("").is_err() && collector.line("{}").unwrap_err().contains("`id`"));
@@ -60,7 +60,7 @@ fn what_is_no_record_is_told() {
 fn the_table_shows_no_control_characters() {
     let records = collected(Wanted::default(), &[line("1", &at(1), "sip:a\u{1b}[31m@rack.test")]);
     assert_eq!(
-        table(&records),
+        table(Kind::Ended, &records),
         "END                       CALLER                CALLEE           DURATION  CODE  ENDED BY      NODE\n\
          2026-11-22T10:00:01.000Z  sip:a?[31m@rack.test  sip:b@rack.test  2 s       200   max duration  2\n"
     );
@@ -73,7 +73,7 @@ fn the_table_shows_no_control_characters() {
 fn csv_quotes_and_no_name_begins_a_formula() {
     let records =
         collected(Wanted::default(), &[line("1", &at(1), "=HYPERLINK(\"http://x\")"), line("2", &at(2), "a\nb")]);
-    let text = csv(&records);
+    let text = csv(Kind::Ended, &records);
     let (first, second) = text.split_once("\r\n").unwrap();
     assert_eq!(
         first,
@@ -82,21 +82,45 @@ fn csv_quotes_and_no_name_begins_a_formula() {
     );
     assert!(second.contains(",\"a\nb\",") && second.ends_with("\r\n"), "{second}");
     for start in ["+1", "@x", "\tx", "-x"] {
-        let text = csv(&collected(Wanted::default(), &[line("1", &at(1), start)]));
+        let text = csv(Kind::Ended, &collected(Wanted::default(), &[line("1", &at(1), start)]));
         assert!(text.contains(&format!(",'{start},")), "{text}");
     }
 }
 
 #[test]
 fn csv_has_every_field_of_a_record() {
-    let records = collected(Wanted::default(), &[line("1", &at(1), "x")]);
-    let value = serde_json::to_value(&records[0].cdr).unwrap();
-    let mut fields: Vec<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
-    let mut ours = FIELDS.to_vec();
-    fields.sort_unstable();
-    ours.sort_unstable();
-    assert_eq!(ours, fields);
-    assert_eq!(csv_heading().trim_end().split(',').count(), FIELDS.len());
+    let ended = collected(Wanted::default(), &[line("1", &at(1), "x")]);
+    for (kind, records) in [(Kind::Ended, ended), (Kind::Begun, begun(&[line("1", &at(1), "x")]))] {
+        let value = records[0].detail.value();
+        let mut fields: Vec<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
+        let mut ours = kind.fields().to_vec();
+        fields.sort_unstable();
+        ours.sort_unstable();
+        assert_eq!(ours, fields);
+        assert_eq!(csv_heading(kind).trim_end().split(',').count(), ours.len());
+    }
+}
+
+/// The starts of these calls.
+fn begun(lines: &[String]) -> Vec<Record> {
+    let mut collector = Collector::new(Kind::Begun, Wanted::default());
+    for line in lines {
+        let start = Start::of(&serde_json::from_str(line).unwrap());
+        collector.line(&serde_json::to_string(&start).unwrap()).unwrap();
+    }
+    collector.take()
+}
+
+#[test]
+fn starts_are_shown_by_when_the_call_was_answered() {
+    let records = begun(&[line("2", &at(2), "x"), line("1", &at(1), "sip:a@rack.test"), line("2", &at(2), "x")]);
+    assert_eq!(
+        table(Kind::Begun, &records),
+        "START                     CALLER           CALLEE           SET-UP  CODE  TRUNK    NODE\n\
+         2026-11-22T10:00:01.000Z  sip:a@rack.test  sip:b@rack.test  1.5 s   200   carrier  2\n\
+         2026-11-22T10:00:02.000Z  x                sip:b@rack.test  1.5 s   200   carrier  2\n"
+    );
+    assert!(Collector::new(Kind::Ended, Wanted::default()).line(&records[0].line).is_err(), "it has no end");
 }
 
 #[test]

@@ -20,6 +20,7 @@ pub struct Watch {
     /// Where requests came from.
     asked: BTreeSet<IpAddr>,
     cdrs: BTreeSet<String>,
+    starts: BTreeSet<String>,
     /// What was sent since the datagram from outside or the timer that began it.
     sends: usize,
     /// Of the response that is being heard, if it is one.
@@ -39,6 +40,7 @@ impl Watch {
             records: BTreeSet::new(),
             asked: BTreeSet::new(),
             cdrs: BTreeSet::new(),
+            starts: BTreeSet::new(),
             sends: 0,
             response: None,
             story: Vec::new(),
@@ -85,6 +87,13 @@ impl Watch {
             }
             Effect::Inside { .. } | Effect::Inherited { .. } => {
                 self.fails("something of another node where there is none")
+            }
+            Effect::Started { after, start } => {
+                self.tell(format!("start {} {}", start.id, start.callid));
+                let known = self.records.contains(after);
+                self.check(known, "a start names a record that is not out yet");
+                let new = self.starts.insert(start.id.clone());
+                self.check(new, "a second start of one id");
             }
             Effect::Missed(cdr) => self.tell(format!("missed {} {}", cdr.id, cdr.callid)),
             Effect::Location { .. } | Effect::Dns { .. } | Effect::Forgotten => {}

@@ -9,6 +9,7 @@ use common::ids::NodeId;
 use common::time::Duration;
 use simulated_rack::hosts::actor::dialog::Dialog;
 use simulated_rack::hosts::actor::message::Message;
+use simulated_rack::invariants::i04_accounting;
 use simulated_rack::plants::Plant;
 use simulated_rack::script::ActorId;
 use simulated_rack::simulation::Simulation;
@@ -145,7 +146,7 @@ impl Play {
         let calls: Vec<&str> = ids.iter().map(|(call, _)| *call).collect();
         let wanted: Vec<&str> = self.answered.iter().map(String::as_str).collect();
         match calls == wanted {
-            true => Ok(()),
+            true => i04_accounting::begun(&self.s, |_| true),
             false => Err(format!("{wanted:?} were answered, and {ids:?} are charged\n{}", self.s.whole_trail())),
         }
     }

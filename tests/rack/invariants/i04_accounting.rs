@@ -1,5 +1,5 @@
-//! I4: exactly one CDR an answered call, and none for any other. As a collector does, each id is counted once: who takes
-//! over writes a CDR again of which nobody has told it that it is durable.
+//! I4: exactly one CDR an answered call and one start record under the same id, and none for any other. As a collector does,
+//! each id is counted once: who takes over writes a CDR again of which nobody has told it that it is durable, and every start.
 
 use super::wire::{Rung, Wire};
 use crate::hosts::actor::message::Message;
@@ -26,6 +26,23 @@ pub fn check(s: &Simulation, answered: &[String]) -> Result<(), String> {
     }
     match lines.keys().next() {
         Some(call_id) => Err(format!("a CDR for {call_id}, which was not answered\n{}", s.story())),
+        None => begun(s, |_| true),
+    }
+}
+
+/// Each of these calls that has ended began under the id that it ended by, and under no other.
+pub fn begun(s: &Simulation, of: impl Fn(&str) -> bool) -> Result<(), String> {
+    let ids = |call_id: &str| -> BTreeSet<&str> {
+        s.starts().iter().filter(|start| start.callid == call_id).map(|start| start.id.as_str()).collect()
+    };
+    let mut ended: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (_, _, cdr) in s.cdrs().iter().filter(|(_, _, cdr)| of(&cdr.callid)) {
+        ended.entry(&cdr.callid).or_default().insert(&cdr.id);
+    }
+    match ended.iter().find(|(call_id, ended)| ids(call_id) != **ended) {
+        Some((call_id, ended)) => {
+            Err(format!("{call_id} began as {:?} and ended as {ended:?}\n{}", ids(call_id), s.story()))
+        }
         None => Ok(()),
     }
 }
@@ -64,7 +81,7 @@ pub fn lasted(s: &Simulation, call_id: &str, callee_tag: &str) -> Result<(), Str
 
 /// Of any run, at any moment of it: nobody is charged twice, nor for what was not answered, and as long as it was. `kept`:
 /// whether the holder of this call has lived, so that its CDR must be there.
-pub fn holds(s: &Simulation, wire: &Wire, kept: impl Fn(&str) -> bool) -> Result<(), (String, String)> {
+pub fn holds(s: &Simulation, wire: &Wire, kept: impl Fn(&str) -> bool + Copy) -> Result<(), (String, String)> {
     let mut written: BTreeMap<&str, BTreeSet<(&str, u64)>> = BTreeMap::new();
     for (_, _, cdr) in s.cdrs() {
         // Whoever takes over may write it again, under the same id: a collector counts each id once.
@@ -80,6 +97,27 @@ pub fn holds(s: &Simulation, wire: &Wire, kept: impl Fn(&str) -> bool) -> Result
             && kept(call_id)
         {
             return Err((format!("I4: it ended at {end:?} and is not charged"), call_id.clone()));
+        }
+    }
+    starts(s, wire, kept)
+}
+
+/// Likewise of the starts: none of what nobody has answered, none twice, and one of each call that has been answered.
+fn starts(s: &Simulation, wire: &Wire, kept: impl Fn(&str) -> bool) -> Result<(), (String, String)> {
+    let mut written: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    s.starts().iter().for_each(|start| {
+        written.entry(&start.callid).or_default().insert(&start.id);
+    });
+    for (call_id, rungs) in &wire.calls {
+        let wrong = |why: String| Err((format!("I4: {why}"), call_id.clone()));
+        let begun = written.get(call_id.as_str()).map_or(0, BTreeSet::len);
+        let attempts: BTreeSet<u32> = rungs.iter().filter(|r| begins(r)).map(|r| r.message.cseq()).collect();
+        if begun > attempts.len() {
+            return wrong(format!("{begun} starts of {} answered calls", attempts.len()));
+        }
+        let ([_, Some(passed)], _) = bounds(rungs) else { continue };
+        if begun == 0 && s.now() > passed + CHARGED && kept(call_id) {
+            return wrong(format!("it was answered at {passed:?}, and no start says so"));
         }
     }
     Ok(())

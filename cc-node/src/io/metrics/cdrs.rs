@@ -13,6 +13,9 @@ impl Of<'_> {
         let of = counters.clone();
         self.gauge("siprack_cdr_waiting", "CDRs that are not durable yet", &[], move |_| one(read(&of.waiting)))?;
         let of = counters.clone();
+        let help = "Records of calls that were answered, durable in their file";
+        self.counter("siprack_call_starts_written_total", help, &[], move |_| one(read(&of.started)))?;
+        let of = counters.clone();
         let help = "Records of calls that were not answered, durable in their file";
         self.counter("siprack_missed_calls_written_total", help, &[], move |_| one(read(&of.missed)))?;
         let of = counters.clone();

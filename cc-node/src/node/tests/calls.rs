@@ -150,6 +150,72 @@ fn a_call_that_nobody_heard_of_is_missed_and_one_that_asks_for_a_password_is_not
     let forwarded = b.hear(ALICE, &invite("e")).remove(1);
     b.hear(BOB, &response(&forwarded, "603 Decline", "b", ""));
     assert!(b.missed.len() == 1 && b.missed[0].id != ids[0]);
+    assert!(b.starts.is_empty(), "nobody has answered");
+}
+
+#[test]
+fn a_call_that_nobody_is_asked_for_is_missed_if_its_caller_is_known() {
+    let mut b = bench();
+    let from_carrier = |call: &str, uri: &str| request("INVITE", uri, call, 1, "").replace("10.0.0.1", "10.9.0.1");
+    let refused = b.hear(CARRIER, &from_carrier("c", "sip:nobody@rack.test"));
+    assert_eq!(refused.iter().map(Said::what).collect::<Vec<_>>(), ["404"]);
+    assert_eq!(b.hear(CARRIER, &from_carrier("c", "sip:nobody@rack.test")).len(), 1, "heard again, missed once");
+    let [missed] = &b.missed[..] else { panic!("{:?}", b.missed) };
+    assert_eq!((missed.sip_code, missed.sip_reason.as_str(), missed.ended_by), (404, "Not Found", EndedBy::Refused));
+    assert_eq!((missed.trunk_in.as_deref(), missed.callee.as_str()), (Some("carrier"), "sip:nobody@rack.test"));
+    assert_eq!((missed.setup_time, missed.to_tag.as_str()), (0.0, refused[0].header("To").rsplit('=').next().unwrap()));
+    let id = missed.id.clone();
+    b.missed.clear();
+    b.hear(CARRIER, &from_carrier("d", "sip:somebody@elsewhere.example"));
+    assert!(b.missed[0].sip_code == 403 && b.missed[0].id != id, "{:?}", b.missed);
+    // Whoever hears it again after the death of this node says the same of the same call.
+    let mut other = bench();
+    other.pass(Duration::from_secs(3));
+    other.hear(CARRIER, &from_carrier("c", "sip:nobody@rack.test"));
+    assert_eq!(other.missed[0].id, id);
+}
+
+#[test]
+fn strangers_challenges_and_what_is_no_new_call_leave_no_record() {
+    let mut b = bench();
+    b.hear(ALICE, &request("INVITE", "sip:nobody@rack.test", "c", 1, ""));
+    b.hear(ALICE, &request("INVITE", "sip:bob@safe.test", "d", 1, "").replace("alice@rack.test", "alice@safe.test"));
+    let from_carrier = |text: String| text.replace("10.0.0.1", "10.9.0.1");
+    b.hear(CARRIER, &from_carrier(request("MESSAGE", "sip:nobody@rack.test", "e", 1, "")));
+    b.hear(
+        CARRIER,
+        &from_carrier(request("INVITE", "sip:bob@rack.test", "f", 1, "Session-Expires: 5\nSupported: timer\n")),
+    );
+    let late = request("INVITE", "sip:nobody@rack.test", "g", 2, "")
+        .replace("To: <sip:bob@rack.test>", "To: <sip:bob@rack.test>;tag=b");
+    let late = b.hear(CARRIER, &from_carrier(late));
+    assert!(late[0].what().starts_with('4'), "{late:?}");
+    assert!(b.missed.is_empty(), "{:?}", b.missed);
+}
+
+#[test]
+fn a_call_begins_once_under_the_id_that_it_ends_by() {
+    let mut b = bench();
+    let forwarded = b.hear(ALICE, &invite("c")).pop().unwrap();
+    b.hear(BOB, &response(&forwarded, "180 Ringing", "b", BOB_CONTACT));
+    b.pass(Duration::from_secs(3));
+    assert!(b.starts.is_empty());
+    let ok = b.hear(BOB, &response(&forwarded, "200 OK", "b", BOB_CONTACT)).pop().unwrap();
+    assert_eq!(b.starts.len(), 1, "told with the answer, not later");
+    // Again, and by a fork further down.
+    b.hear(BOB, &response(&forwarded, "200 OK", "b", BOB_CONTACT));
+    b.hear(BOB, &response(&forwarded, "200 OK", "b2", BOB_CONTACT));
+    let [start] = &b.starts[..] else { panic!("{:?}", b.starts) };
+    assert_eq!((start.setup_time, start.sip_code, start.to_tag.as_str()), (3.0, 200, "b"));
+    let start = start.clone();
+    b.hear(ALICE, &in_dialog("BYE", "c", 2, ok.route(), "sip:bob@10.0.0.2:5060"));
+    let bye = b.hear(ALICE, &in_dialog("BYE", "c", 3, ok.route(), "sip:bob@10.0.0.2:5060").replace("tag=b", "tag=b2"));
+    assert!(!bye.is_empty());
+    b.pass(Duration::from_secs(40));
+    for cdr in &b.cdrs {
+        assert_eq!((cdr.id.as_str(), cdr.start_time.as_str()), (start.id.as_str(), start.start_time.as_str()));
+    }
+    assert_eq!(b.starts.len(), 1);
 }
 
 #[test]

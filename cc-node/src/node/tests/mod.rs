@@ -22,7 +22,7 @@ mod takeover;
 mod torture;
 
 use super::*;
-use crate::effect::{Cdr, RecordNo};
+use crate::effect::{Cdr, RecordNo, Start};
 use crate::image::Image;
 use crate::record::{Record, What};
 use crate::stats::DropReason;
@@ -143,6 +143,7 @@ pub struct Bench {
     /// What a backup that has got all of them holds.
     pub images: BTreeMap<CallHash, Image>,
     pub cdrs: Vec<Cdr>,
+    pub starts: Vec<Start>,
     pub missed: Vec<Cdr>,
     pub asks: Vec<Effect>,
     /// What the newest input made leave, as octets.
@@ -186,6 +187,7 @@ fn bench_of(rack: &str) -> Bench {
         records: vec![],
         images: BTreeMap::new(),
         cdrs: vec![],
+        starts: vec![],
         missed: vec![],
         asks: vec![],
         newest: vec![],
@@ -313,6 +315,10 @@ impl Bench {
                 Effect::Cdr { cdr, .. } => {
                     assert!(self.lossy || matches!(self.records.last().unwrap().what, What::Ended { .. }));
                     self.cdrs.push(*cdr);
+                }
+                Effect::Started { after, start } => {
+                    assert!(self.lossy || self.records.iter().any(|record| record.no == after));
+                    self.starts.push(*start);
                 }
                 Effect::Missed(cdr) => self.missed.push(*cdr),
                 ask @ (Effect::Location { .. } | Effect::Dns { .. } | Effect::Inside { .. }) => self.asks.push(ask),

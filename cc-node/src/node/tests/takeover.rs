@@ -23,6 +23,7 @@ impl Bench {
             records: vec![],
             images: BTreeMap::new(),
             cdrs: vec![],
+            starts: vec![],
             missed: vec![],
             asks: vec![],
             newest: vec![],
@@ -247,4 +248,21 @@ fn names_that_were_being_looked_up_are_looked_up_anew() {
     assert_eq!(ladder(&said), ["100 → 10.0.0.1:5060"]);
     let found = heir.answer_dns([10, 9, 0, 1].into());
     assert_eq!(ladder(&found), ["INVITE → 10.9.0.1:5060"]);
+}
+
+#[test]
+fn a_start_is_written_again_under_its_id_whether_the_call_goes_on_or_has_ended() {
+    let mut b = bench();
+    ringing(&mut b, "r");
+    let ok = established(&mut b, "c");
+    b.pass(Duration::from_secs(2));
+    let (mut heir, _) = b.heir();
+    let said = |bench: &Bench| bench.starts.iter().map(|s| (s.id.clone(), s.start_time.clone())).collect::<Vec<_>>();
+    assert_eq!((b.starts.len(), said(&heir)), (1, said(&b)), "of the one that rings there is none");
+    let bye = heir.hear(ALICE, &in_dialog("BYE", "c", 2, ok.route(), "sip:bob@10.0.0.2:5060"));
+    heir.hear(BOB, &response(bye.last().unwrap(), "200 OK", "b", ""));
+    assert_eq!(heir.cdrs[0].id, b.starts[0].id);
+    // And once more: its CDR was not durable yet.
+    let (last, _) = heir.heir();
+    assert_eq!((said(&last), &last.cdrs), (said(&b), &heir.cdrs));
 }

@@ -2,7 +2,7 @@
 
 use super::terminal::flows;
 use crate::args::Cdrs;
-use crate::cdr_lines::{self, Collector, Record, Wanted};
+use crate::cdr_lines::{self, Collector, Kind, Record, Wanted};
 use crate::columns::printable;
 use crate::failure::{Failure, exit};
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,33 +16,56 @@ use std::time::Duration;
 const LOOK: Duration = Duration::from_millis(500);
 /// A line that is longer is none of a node's: one of a message at its limits has some 100,000 octets.
 const LONGEST: u64 = 1 << 20;
+const MISSED: &str = "missed.jsonl";
 const COMPRESSED: [&str; 5] = ["gz", "xz", "zst", "bz2", "lz4"];
 
 pub fn run(args: &Cdrs) -> Result<u8, Failure> {
     // As with any wrong argument.
     let since = args.since.as_deref().map(cdr_lines::moment).transpose();
     let since = since.map_err(|e| Failure::new(exit::NO_RACK, format!("--since: {e}")))?;
-    let collector = Collector::new(Wanted { since, call_id: args.call_id.clone() });
-    let name = if args.missed { "missed.jsonl" } else { "cdr.jsonl" };
-    let mut files =
-        Files { data: &args.at.data, name, read: BTreeMap::new(), told: BTreeSet::new(), bad: 0, collector };
+    let wanted = Wanted { since, call_id: args.call_id.clone() };
+    let kind = if args.starts || args.in_progress { Kind::Begun } else { Kind::Ended };
+    let name = if args.missed { MISSED } else { of(kind) };
+    let mut files = Files::new(&args.at.data, name, Collector::new(kind, wanted));
     files.look()?;
-    let mut goes_on = print(args, &files.collector.take(), true)?;
+    let mut records = files.collector.take();
+    if args.in_progress {
+        files.bad += leave_out_ended(&args.at.data, &mut records)?;
+    }
+    let mut goes_on = print(args, kind, &records, true)?;
     while args.follow && goes_on {
         std::thread::sleep(LOOK);
         files.look()?;
-        goes_on = print(args, &files.collector.take(), false)?;
+        goes_on = print(args, kind, &files.collector.take(), false)?;
     }
     Ok(if files.bad > 0 { exit::FAILED } else { 0 })
 }
 
+/// Read after the starts, so that none is taken for one that goes on because it has ended meanwhile. How many lines were no
+/// records.
+fn leave_out_ended(data: &Path, begun: &mut Vec<Record>) -> Result<usize, Failure> {
+    let mut files = Files::new(data, of(Kind::Ended), Collector::new(Kind::Ended, Wanted::default()));
+    files.look()?;
+    let ended: BTreeSet<String> = files.collector.take().iter().map(|record| record.detail.id().to_owned()).collect();
+    begun.retain(|record| !ended.contains(record.detail.id()));
+    Ok(files.bad)
+}
+
+/// The file of a kind of records.
+fn of(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Ended => "cdr.jsonl",
+        Kind::Begun => "starts.jsonl",
+    }
+}
+
 /// False: nobody reads it any more.
-fn print(args: &Cdrs, records: &[Record], first: bool) -> Result<bool, Failure> {
+fn print(args: &Cdrs, kind: Kind, records: &[Record], first: bool) -> Result<bool, Failure> {
     let text = match (args.json, args.csv, first) {
         (true, ..) => cdr_lines::json(records),
-        (_, true, true) => cdr_lines::csv_heading() + &cdr_lines::csv(records),
-        (_, true, false) => cdr_lines::csv(records),
-        (_, _, true) => cdr_lines::table(records),
+        (_, true, true) => cdr_lines::csv_heading(kind) + &cdr_lines::csv(kind, records),
+        (_, true, false) => cdr_lines::csv(kind, records),
+        (_, _, true) => cdr_lines::table(kind, records),
         (_, _, false) => cdr_lines::lines(records),
     };
     flows(&text)
@@ -62,7 +85,11 @@ struct Files<'a> {
     collector: Collector,
 }
 
-impl Files<'_> {
+impl<'a> Files<'a> {
+    fn new(data: &'a Path, name: &'a str, collector: Collector) -> Files<'a> {
+        Files { data, name, read: BTreeMap::new(), told: BTreeSet::new(), bad: 0, collector }
+    }
+
     /// Reads what has come since the last look.
     fn look(&mut self) -> Result<(), Failure> {
         for path in self.list()? {
@@ -172,8 +199,7 @@ mod tests {
         }
 
         fn files<'a>(&'a self, name: &'a str) -> Files<'a> {
-            let collector = Collector::new(Wanted::default());
-            Files { data: &self.0, name, read: BTreeMap::new(), told: BTreeSet::new(), bad: 0, collector }
+            Files::new(&self.0, name, Collector::new(Kind::Ended, Wanted::default()))
         }
     }
 
@@ -195,7 +221,7 @@ mod tests {
 
     fn calls(files: &mut Files<'_>) -> Vec<String> {
         files.look().unwrap();
-        files.collector.take().into_iter().map(|record| record.cdr.callid).collect()
+        files.collector.take().into_iter().map(|record| record.detail.call_id().to_owned()).collect()
     }
 
     #[test]
@@ -212,6 +238,20 @@ mod tests {
         assert_eq!(calls(&mut files), ["c1", "c3", "c4", "c5", "c6"]);
         assert_eq!((files.bad, files.told.len()), (0, 1));
         assert_eq!(calls(&mut rack.files("missed.jsonl")), ["c9"]);
+    }
+
+    #[test]
+    fn what_has_begun_and_not_ended_is_in_progress() {
+        let rack = Rack::new("in-progress");
+        // A start has all that a CDR has but the end; what else stands in a line is left alone.
+        rack.append(1, "starts.jsonl", &(line(1) + &line(2)));
+        rack.append(2, "starts.jsonl", &(line(2) + &line(3)));
+        rack.append(2, "cdr.jsonl", &line(2));
+        let mut files = Files::new(&rack.0, of(Kind::Begun), Collector::new(Kind::Begun, Wanted::default()));
+        files.look().unwrap();
+        let mut records = files.collector.take();
+        assert_eq!((records.len(), leave_out_ended(&rack.0, &mut records).unwrap()), (3, 0));
+        assert_eq!(records.iter().map(|record| record.detail.call_id()).collect::<Vec<_>>(), ["c1", "c3"]);
     }
 
     #[test]

@@ -127,6 +127,11 @@ impl Misled {
                 let bytes = self.sends(bytes)?;
                 Some(Effect::Send { after, listener, to, transport, bytes })
             }
+            Effect::Started { start, .. }
+                if self.is(Plant::StartNotRepeated) && !self.begun.contains(start.callid.as_bytes()) =>
+            {
+                None
+            }
             effect => Some(effect),
         }
     }

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use cc_node::core::Core;
 use cc_node::dns::{DnsAnswer, DnsAsk, Question};
 use cc_node::doorman::{Doorman, Refused};
-use cc_node::effect::{CallKey, Cdr, Effect, Input};
+use cc_node::effect::{CallKey, Cdr, Effect, Input, Start};
 use cc_node::heartbeat::{Facts, Heart, HeartSetup, LmClock, on_plane};
 use cc_node::location::{Client, ClientEffect, ClientSetup, LocalView, Replica, Writer};
 use cc_node::node::Node;
@@ -70,6 +70,7 @@ pub enum Out {
         bytes: Bytes,
     },
     Cdr(Box<Cdr>),
+    Start(Box<Start>),
     /// A question to the name server.
     Dns {
         ask: DnsAsk,
@@ -116,6 +117,8 @@ struct Alive {
     core: Core,
     /// Calls whose CDRs are not durable yet, and when they are.
     spool: VecDeque<(Time, Arc<CallKey>)>,
+    /// Starts of calls, which nobody knows to be durable: a death loses those that are not yet.
+    starts: VecDeque<(Time, Box<Start>)>,
     courier: Courier,
     misled: Misled,
     /// None in a rack that stands: nobody asks who is alive.
@@ -191,7 +194,8 @@ impl Due for NodeHost {
         let client = alive.client.next_due();
         let heart = alive.membership.as_ref().map(|m| m.heart.next_due());
         let timers = alive.core.next_due().filter(|_| !alive.shut && self.stuck.is_none());
-        let durable = alive.spool.front().map(|(at, _)| *at).filter(|_| self.stuck.is_none());
+        let durable = alive.spool.front().map(|(at, _)| *at).into_iter().chain(alive.starts.front().map(|(at, _)| *at));
+        let durable = durable.min().filter(|_| self.stuck.is_none());
         let planted = alive.membership.as_ref().and_then(|m| m.planted.next_due());
         let planted = planted.into_iter().chain(alive.misled.next_due()).min();
         [heart, timers, durable, planted, client, alive.reconnect_at].into_iter().flatten().min()
@@ -423,6 +427,7 @@ impl NodeHost {
             boot,
             core: Core::new(setup),
             spool: VecDeque::new(),
+            starts: VecDeque::new(),
             courier: Courier::new(us, &self.ways.rack),
             misled: Misled::new(us, self.plant),
             shut: membership.is_some(),
@@ -704,9 +709,14 @@ impl NodeHost {
         denials.into_iter().flat_map(|denial| self.drive(now, wall, input(denial), location)).collect()
     }
 
-    /// CDRs that are durable by now.
+    /// Starts and CDRs that are durable by now.
     fn written(&mut self, now: Time, wall: WallMillis, location: &mut LocationHost) -> Vec<Out> {
         let mut out = Vec::new();
+        while let Some(alive) = &mut self.alive
+            && alive.starts.front().is_some_and(|(at, _)| *at <= now)
+        {
+            out.extend(alive.starts.pop_front().map(|(_, start)| Out::Start(start)));
+        }
         while let Some(alive) = &mut self.alive
             && alive.spool.front().is_some_and(|(at, _)| *at <= now)
             && let Some((_, call)) = alive.spool.pop_front()
@@ -762,6 +772,7 @@ impl NodeHost {
                     alive.spool.push_back((now + DISK, call));
                 }
                 Effect::Dns { ask, question } => out.push(Out::Dns { ask, question }),
+                Effect::Started { start, .. } => alive.starts.push_back((now + DISK, start)),
                 Effect::Journal(_) | Effect::Inherited { .. } | Effect::Forgotten | Effect::Missed(_) => {}
                 Effect::Admit { .. } | Effect::Counts { .. } | Effect::CallOver { .. } => {}
             }

@@ -6,18 +6,20 @@ pub mod contain;
 use crate::admission::Answer;
 use crate::effect::{Effect, Input, View};
 use crate::node::{Node, NodeSetup};
+use crate::probe::Report;
 use crate::shadow::keeper::Shadows;
 use crate::shadow::words::{Parcel, Post, WordError};
 use crate::stats::DropReason;
 use crate::trace::{About, Backup, Event};
 use common::call_hash::CallHash;
-use common::ids::NodeId;
+use common::ids::{NodeId, TrunkId};
 use common::keys::Keys;
 use common::location::{Aor, Bindings, LogTime, Subscriber};
 use common::placement::Placements;
 use common::time::{Time, WallMillis};
 use common::wire::proxy::Inquiry;
 use contain::Panics;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// Calls of a dead holder that are taken up in one round: what has come in is served in between.
@@ -61,6 +63,14 @@ impl View for Seen<'_> {
 
     fn holder(&self, call: CallHash) -> Option<NodeId> {
         self.shadows.holder(call)
+    }
+
+    fn trunk(&self, now: Time, trunk: TrunkId, address: SocketAddr) -> Option<Report> {
+        self.shadows.notices.report(now, trunk, address)
+    }
+
+    fn trunk_is_up(&self, trunk: TrunkId, address: SocketAddr) -> bool {
+        self.shadows.notices.is_up(trunk, address)
     }
 
     fn least_admitted(&self) -> u16 {
@@ -155,6 +165,9 @@ impl Core {
         let before = out.len();
         for effect in self.effects.drain(..) {
             self.shadows.take(now, effect, out);
+        }
+        for report in self.node.take_told() {
+            self.shadows.notices.tell(now, report);
         }
         self.record(now, &out[before..], Backup::AtOnce);
     }

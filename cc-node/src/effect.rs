@@ -11,9 +11,10 @@ pub use crate::record::{CallKey, Record, RecordNo};
 
 use crate::counted::{CallNo, Key, Want};
 use crate::image::Image;
+use crate::probe::Report;
 use bytes::Bytes;
 use common::call_hash::CallHash;
-use common::ids::{ListenerId, NodeId, Transport};
+use common::ids::{ListenerId, NodeId, Transport, TrunkId};
 use common::location::{Aor, Bindings, Command, IdempotenceKey, LogTime, Outcome, Subscriber};
 use common::placement::Placements;
 use common::time::Time;
@@ -109,6 +110,14 @@ pub trait View {
     /// The live node that holds a call of this hash, as far as its shadow is here.
     fn holder(&self, _call: CallHash) -> Option<NodeId> {
         None
+    }
+    /// What is known of this address of a trunk that is probed, as of now.
+    fn trunk(&self, _now: Time, _trunk: TrunkId, _address: SocketAddr) -> Option<Report> {
+        None
+    }
+    /// False: it is probed, and known to be down.
+    fn trunk_is_up(&self, _trunk: TrunkId, _address: SocketAddr) -> bool {
+        true
     }
     /// The smallest share of new calls, in 1/65,535, that this node has lately taken.
     fn least_admitted(&self) -> u16 {

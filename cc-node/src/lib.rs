@@ -3,16 +3,16 @@
 //!
 //! Imports run downwards only: a module may use what stands above it here.
 //!
-//! 1. `cdr`, `spool`, `record`, `counted`, `image`, `dns`, `effect`: the call detail record, lines on their way to a disk that
-//!    may fail, what the journal holds, what calls are counted under, a call as its records tell it, questions to the DNS,
-//!    what goes in and comes out of a worker.
+//! 1. `cdr`, `spool`, `record`, `counted`, `image`, `dns`, `probe`, `effect`: the call detail record, lines on their way to a
+//!    disk that may fail, what the journal holds, what calls are counted under, a call as its records tell it, questions to
+//!    the DNS, whether trunks serve, what goes in and comes out of a worker.
 //! 2. `problems`, `stats`, `trace`, `turn`, `station`: samples of what was unfit, a worker's counters, its flight recorder,
 //!    one input's worth of work, what the worker knows for good; `resolve`: RFC 3263, where a name leads.
 //! 3. `location`, `auth`, `registrar`: the replica and its stream, who is it, where are users.
 //! 4. `doorman`, `ownership`, `quarantine`, `admission`, `shadow`, `overload`, `heartbeat`: who may hand a worker a message;
 //!    the placement that this node has adopted, its lease and its questions to other nodes; messages that must not be
-//!    handled again; limits that the rack counts once; what nodes keep of each other's calls; how much it takes; its sign
-//!    of life.
+//!    handled again; limits that the rack counts once; what nodes keep of each other's calls, and tell each other of trunks;
+//!    how much it takes; its sign of life.
 //! 5. `call`: calls and their dialogs, record numbers, CDRs.
 //! 6. `transaction`: the four machines of RFC 3261 §17 with RFC 6026, and their table.
 //! 7. `service`: who is called: identify, admit, locate or route, fork; `identity`: what a message may say about its sender;
@@ -32,6 +32,8 @@ pub mod counted;
 pub mod image;
 
 pub mod dns;
+
+pub mod probe;
 
 pub mod effect;
 

@@ -9,6 +9,7 @@ use cc_node::core::Core;
 use cc_node::counted::{CallNo, Key, Want};
 use cc_node::effect::{Effect, Input, View};
 use cc_node::image::Image;
+use cc_node::probe::{Health, Report};
 use cc_node::quarantine::{Fingerprint, MOST};
 use cc_node::record::{Accepted, CallKey, Caller, Hunt, Opened, RecordNo, Redirected, Target, What};
 use cc_node::shadow::words::{Body, Post, Word, encode};
@@ -16,7 +17,7 @@ use cc_node::station::NodeSetup;
 use common::call_hash::CallHash;
 use common::config::Rack;
 use common::flow::{Flow, Peer};
-use common::ids::{BootId, Epoch, ListenerId, NodeId, Transport};
+use common::ids::{BootId, Epoch, ListenerId, NodeId, Transport, TrunkId};
 use common::keys::{Keys, RackKey};
 use common::location::{Aor, Bindings, LogTime, Subscriber};
 use common::placement::{Inputs, Member, Placement, Placements, Policy};
@@ -134,7 +135,7 @@ fn word(choices: &mut Choices<'_>) -> Word {
     let hash = CallHash(choices.pick(&[0, 1 << 48, 2 << 48, u64::MAX]));
     let no = RecordNo(choices.below(6) as u64);
     let question = choices.below(4) as u32;
-    match choices.below(15) {
+    match choices.below(16) {
         0..=4 => {
             let body = match choices.below(6) {
                 0..=2 => {
@@ -158,6 +159,12 @@ fn word(choices: &mut Choices<'_>) -> Word {
             Word::Quarantine { messages: (0..3).map(message).collect() }
         }
         12 => {
+            let health = Health { up: choices.one_of_256(128), since_ms: choices.long(), ..Health::default() };
+            let address = ([192, 0, 2, choices.below(3) as u8], 5060).into();
+            let (epoch, no) = (Epoch(choices.below(4) as u64), choices.long());
+            Word::Trunks { reports: vec![Report { trunk: TrunkId(1), address, epoch, no, health }] }
+        }
+        13 => {
             let image = choices.pick(&[true, false]).then(|| image(choices));
             Word::Fetched { question, hash, no, clock: Time(choices.long()), image }
         }

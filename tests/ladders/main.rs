@@ -14,6 +14,7 @@ mod methods;
 mod names;
 mod nat;
 mod ownership;
+mod probes;
 mod races;
 mod recursion;
 mod redirects;

@@ -6,6 +6,7 @@ use super::desired::{Desired, NotKept};
 use super::metrics;
 use super::shared::{Shared, WorkerReport};
 use crate::ownership::inquiries::Counters;
+use crate::probe::Report;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -140,6 +141,7 @@ impl AdminSource for Source {
             "contacts": replica.bindings,
             "cdrs_written": self.cdrs.written.load(Ordering::Relaxed),
             "cdrs_waiting": self.cdrs.waiting.load(Ordering::Relaxed),
+            "trunks": reports.first().map(|report| trunks(shared, report)),
             "workers": workers.collect::<Vec<_>>(),
         })
     }
@@ -162,6 +164,22 @@ fn shadows(reports: &[Arc<WorkerReport>]) -> Value {
         "waiting": sum(|r| r.shadows.shipper.held as u64),
         "slow_backups": sum(|r| r.shadows.shipper.slow as u64),
     })
+}
+
+/// Addresses that are probed.
+fn trunks(shared: &Shared, report: &WorkerReport) -> Vec<Value> {
+    let one = |report: &Report| {
+        let health = report.health;
+        json!({
+            "trunk": shared.rack.trunk(report.trunk).map(|trunk| trunk.name.as_str()),
+            "address": report.address,
+            "up": health.up,
+            "since_ms": health.since_ms,
+            "code": health.status,
+            "latency_ms": f64::from(health.latency_us) / 1000.0,
+        })
+    };
+    report.trunks.iter().map(one).collect()
 }
 
 /// What became of the questions of all workers.

@@ -3,6 +3,7 @@
 mod cdrs;
 mod limits;
 mod shadows;
+mod trunks;
 
 use super::cdr::CdrCounters;
 use super::shared::{Shared, WorkerReport};
@@ -30,6 +31,7 @@ pub fn start(shared: &Arc<Shared>, cdrs: &Arc<CdrCounters>) -> Result<Registry, 
     of.limits()?;
     of.location()?;
     of.names()?;
+    of.trunks()?;
     of.rack()?;
     registry.register(Box::new(Seconds::new(shared.clone(), &SETUP)?))?;
     registry.register(Box::new(Seconds::new(shared.clone(), &DNS)?))?;

@@ -5,6 +5,7 @@ use crate::core::contain::Contained;
 use crate::heartbeat::LmClock;
 use crate::location::Replica;
 use crate::ownership::inquiries;
+use crate::probe::Report;
 use crate::quarantine::{Fingerprint, MOST};
 use crate::resolve::Counters;
 use crate::shadow::keeper::Takeovers;
@@ -106,6 +107,8 @@ pub struct WorkerReport {
     pub inquiries: inquiries::Counters,
     pub dns: Counters,
     pub shadows: Protection,
+    /// What is known of the addresses of trunks that are probed: of all workers the same.
+    pub trunks: Vec<Report>,
     pub io: IoCounters,
     /// Its calls from and to each trunk of the rack file, in their order; of one without `max_calls` none are counted.
     pub trunk_calls: Vec<u32>,

@@ -5,10 +5,12 @@
 //! - a dead node's call that goes on here: [`inherit`];
 //! - a response: `proxy::responses`;
 //! - what is no fit message: [`unfit`];
+//! - trunks that this worker probes: [`probing`];
 //! - time: `proxy::engine`, and questions to the location server that nobody answered.
 
 mod begin;
 mod inherit;
+mod probing;
 mod register;
 mod request;
 mod unfit;
@@ -23,6 +25,7 @@ use crate::call::Calls;
 use crate::effect::{Effect, Input};
 use crate::image::Image;
 use crate::ownership::inquiries::{self, Inquiries};
+use crate::probe::Report;
 use crate::problems::{Blind, Blindly, Problem, Problems};
 use crate::proxy::Proxy;
 use crate::registrar::Registrar;
@@ -37,6 +40,7 @@ use common::ids::Epoch;
 use common::sip::{Gist, SipMessage};
 use common::time::{Time, WallMillis};
 use common::wire::proxy::{Direction, ProxyHeader};
+use probing::Prober;
 use register::Asks;
 
 pub struct Node {
@@ -53,6 +57,7 @@ struct Engine {
     registrar: Registrar,
     asks: Asks,
     inquiries: Inquiries,
+    prober: Prober,
     /// The placement looked at last holds this incarnation.
     member: bool,
     /// Its epoch.
@@ -74,6 +79,7 @@ impl Node {
             registrar: Registrar::new(station.rack.clone()),
             asks: Asks::default(),
             inquiries: Inquiries::of(boot),
+            prober: Prober::new(&station),
             member: false,
             entered: None,
             seen: Epoch(0),
@@ -102,13 +108,15 @@ impl Node {
             engine.proxy.tick(turn, &engine.station);
             engine.unanswered_asks(turn);
             engine.unanswered_questions(turn);
+            engine.prober.tick(turn, &engine.station);
         });
     }
 
     /// When [`Node::tick`] has something to do.
     pub fn next_due(&self) -> Option<Time> {
         let engine = &self.engine;
-        [engine.proxy.next_due(), engine.asks.next_due(), engine.inquiries.next_due()].into_iter().flatten().min()
+        let (asks, probes) = (engine.asks.next_due(), engine.prober.next_due());
+        [engine.proxy.next_due(), asks, engine.inquiries.next_due(), probes].into_iter().flatten().min()
     }
 
     pub fn stats(&self) -> &Stats {
@@ -123,6 +131,11 @@ impl Node {
     /// A sample of what went on without knowledge of its call, since the last call.
     pub fn take_blind(&mut self) -> Vec<Blindly> {
         self.engine.problems.take_blind()
+    }
+
+    /// What its probes of trunks have come to since the last call: for all workers of all nodes.
+    pub fn take_told(&mut self) -> Vec<Report> {
+        self.engine.prober.take_told()
     }
 
     /// What the look-up of names has counted.
@@ -258,6 +271,9 @@ impl Engine {
             return self.unfit(turn, &header, &message, invalid);
         }
         *turn.stats.responses_in.entry((message.status(), message.method().kind())).or_default() += 1;
+        if self.prober.response(turn, &self.station, &message) {
+            return;
+        }
         self.response_known_or_asked_about(turn, header, message);
     }
 }

@@ -338,6 +338,7 @@ impl Engine {
         self.member = member || self.member && !is_others(current);
         if moved {
             self.proxy.placed(turn, &self.station);
+            self.prober.placed(turn, &self.station);
         }
         for held in self.inquiries.placed(|node| current.live(node).is_some()) {
             self.resume(turn, held);

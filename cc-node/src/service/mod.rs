@@ -165,7 +165,7 @@ pub fn decide(
                 None => match route::local(station, &domain.name, &aor, uri) {
                     Some((words, choices)) => {
                         decisions.push(Decision::Routed(words));
-                        choices
+                        route::serving(view, choices, &mut decisions)
                     }
                     None => {
                         decisions.push(Decision::NoRoute { aor: aor.clone() });
@@ -177,7 +177,7 @@ pub fn decide(
         Named::Foreign { user } => match route::foreign(station, &user, uri) {
             Some((words, choices)) => {
                 decisions.push(Decision::Routed(words));
-                choices
+                route::serving(view, choices, &mut decisions)
             }
             None => return Err(Refusal::because(403, Rejection::Relaying, "Relaying To This Domain Is Not Allowed")),
         },

@@ -2,7 +2,8 @@
 //! the trunk's addresses one after another.
 
 use super::{Choice, NextHop};
-use crate::record::Hunt;
+use crate::effect::View;
+use crate::record::{Decision, Hunt};
 use crate::resolve::Destination;
 use crate::station::Station;
 use common::config::{Route, Trunk, TrunkAddress, TrunkDestination, TrunkServer};
@@ -31,6 +32,22 @@ pub fn foreign(station: &Station, user: &str, uri: &Uri<'_>) -> Option<Routed> {
         _ => uri.to_string(),
     };
     Some((words(route, trunk, &new), choices(trunk, uri, |_| text.clone())))
+}
+
+/// Without the addresses that are known to be down, while another one is up. If none is, all are tried: what is known may be
+/// old, and nobody is refused for that.
+pub fn serving(view: &dyn View, choices: Vec<Choice>, decisions: &mut Vec<Decision>) -> Vec<Choice> {
+    let is_up = |choice: &Choice| match (&choice.next_hop, choice.peer) {
+        (NextHop::At(flow), Some(Peer::Trunk(trunk))) => view.trunk_is_up(trunk, flow.remote),
+        _ => true,
+    };
+    let (up, down): (Vec<Choice>, Vec<Choice>) = choices.into_iter().partition(is_up);
+    if down.is_empty() || up.is_empty() {
+        return if up.is_empty() { down } else { up };
+    }
+    let uris: Vec<&str> = down.iter().map(|choice| choice.uri.as_str()).collect();
+    decisions.push(Decision::Routed(format!("passed by, since they are down: {}", uris.join(", "))));
+    up
 }
 
 fn rewritten(route: &Route, user: &str) -> String {

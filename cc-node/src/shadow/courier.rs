@@ -162,6 +162,17 @@ mod tests {
         let port: SocketAddr = "10.0.1.1:15231".parse().unwrap();
         assert_eq!(two.open(&keys, NOW, (plane, port), &octets), Err(Refused::Sender));
         assert_eq!(one.open(&keys, NOW, (plane, from), &octets), Err(Refused::Sender), "our own come back to us");
+        let beside = Post { worker: 1, ..post(1) };
+        let mut beside_us = Courier::new(beside, &{
+            let mut rack = rack.clone();
+            rack.cc_nodes.iter_mut().for_each(|node| node.workers = 2);
+            rack
+        });
+        assert_eq!(
+            beside_us.open(&keys, NOW, (plane, from), &octets),
+            Ok((post(1), b"words".to_vec())),
+            "another worker"
+        );
         assert_eq!(two.open(&keys, NOW + FRESH + FRESH, (plane, from), &octets), Err(Refused::Stale));
         let others = Keys::derive(&RackKey([2; 32]));
         let mut stranger = Courier::new(post(2), &rack);

@@ -166,7 +166,7 @@ impl Exchange {
                 self.settle(now);
             }
             Word::Letter { .. } | Word::Acks { .. } | Word::Want { .. } => {}
-            Word::Quarantine { .. } | Word::Admission(_) => {}
+            Word::Quarantine { .. } | Word::Admission(_) | Word::Trunks { .. } => {}
         }
     }
 

@@ -182,7 +182,7 @@ mod tests {
         held.take(start(1), &mut released);
         assert!(released.is_empty());
         held.covered(CallHash(7), RecordNo(1), &mut released);
-        assert_eq!(released.drain(..).collect::<Vec<_>>(), [start(1)]);
+        assert_eq!(std::mem::take(&mut released), [start(1)]);
         held.written(Time(0), RecordNo(2), CallHash(7), [post].into_iter().collect());
         held.take(start(2), &mut released);
         held.expire(Time(0) + PATIENCE, &mut released);

@@ -3,6 +3,7 @@
 //! [`Shadows::next_heir`], those that ring first.
 
 use super::exchange::{Exchange, Finished};
+use super::notices::Notices;
 use super::shelf::Shelf;
 use super::shipper::Shipper;
 use super::warnings::Warnings;
@@ -43,6 +44,7 @@ pub struct Shadows {
     pub admission: Admission,
     /// Apart from other words, as warnings are.
     about_limits: Mail,
+    pub notices: Notices,
     mail: Mail,
     placement: Arc<Placement>,
     /// Dead incarnations whose calls may not be acted for yet, and the placement in which they lived last.
@@ -62,7 +64,8 @@ impl Shadows {
             shipper: Shipper::new(us, workers.clone()),
             shelf: Shelf::new(us),
             exchange: Exchange::new(us, workers.clone()),
-            warnings: Warnings::new(us, workers),
+            warnings: Warnings::new(us, workers.clone()),
+            notices: Notices::new(us, workers),
             admission: Admission::new(us, rack),
             about_limits: Mail::default(),
             mail: Mail::default(),
@@ -102,6 +105,7 @@ impl Shadows {
                 // Whether it lives by our placement or does not yet: it may have died over it.
                 Word::Quarantine { messages } => self.warnings.hear(now, &messages),
                 Word::Admission(word) => self.admission.hear(now, from, word),
+                Word::Trunks { reports } => self.notices.hear(now, reports),
             }
         }
         self.finish(false);
@@ -134,6 +138,7 @@ impl Shadows {
         self.shipper.placed(now, placement, released);
         self.warnings.placed(now, placement);
         self.admission.placed(now, placement);
+        self.notices.placed(now, placement);
         self.finish(true);
         if !self.open.is_empty() || !self.heirs.is_empty() {
             self.since.get_or_insert(now);
@@ -146,13 +151,14 @@ impl Shadows {
         self.exchange.tick(now, &mut self.mail);
         self.warnings.tick(now);
         self.admission.tick(now);
+        self.notices.tick(now);
         self.finish(false);
     }
 
     pub fn next_due(&self) -> Option<Time> {
         let heirs = (!self.heirs.is_empty()).then_some(Time(0));
         let (warnings, exchange) = (self.warnings.next_due(), self.exchange.next_due());
-        let others = [exchange, warnings, self.admission.next_due(), heirs];
+        let others = [exchange, warnings, self.notices.next_due(), self.admission.next_due(), heirs];
         [self.shipper.next_due(), self.shelf.next_due()].into_iter().chain(others).flatten().min()
     }
 
@@ -222,6 +228,8 @@ impl Shadows {
         parcels.append(&mut self.about_limits.take());
         parcels.append(&mut self.shipper.mail());
         parcels.append(&mut self.mail.take());
+        // Apart from other words, as warnings are.
+        parcels.append(&mut self.notices.mail());
         parcels
     }
 

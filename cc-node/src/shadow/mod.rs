@@ -14,6 +14,7 @@ pub mod exchange;
 mod held;
 pub mod keeper;
 mod link;
+pub mod notices;
 mod own;
 pub mod shelf;
 pub mod shipper;

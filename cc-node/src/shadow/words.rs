@@ -7,6 +7,7 @@
 use crate::admission;
 use crate::effect::Over;
 use crate::image::Image;
+use crate::probe::Report;
 use crate::quarantine::Fingerprint;
 use crate::record::{CallKey, RecordNo, What};
 use bytes::Bytes;
@@ -47,6 +48,8 @@ pub enum Word {
     Quarantine { messages: Vec<(Fingerprint, u32)> },
     /// About limits that the rack counts once. Any two workers say it, those of one node too.
     Admission(admission::Word),
+    /// To everybody: what a prober knows of addresses of trunks.
+    Trunks { reports: Vec<Report> },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

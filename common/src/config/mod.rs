@@ -2,7 +2,7 @@
 //! ([`Rack::from_yaml`]), checks it ([`Rack::problems`]), writes the shorthand out ([`Rack::expand`]) and hands the
 //! result to every service; services read that with [`Rack::from_json`] and never look at the YAML.
 //!
-//! Order of the files: `network`, `digest_offer`, `service` with `destination`, `tuning`, `limits` (the parts) → `rack` (the whole, and look-ups in it) →
+//! Order of the files: `network`, `digest_offer`, `service` with `destination` and `probe`, `tuning`, `limits` (the parts) → `rack` (the whole, and look-ups in it) →
 //! `expand` (one machine → lists) → `locate` and `load` (text → types, errors with line and column) → `problems`
 //! (what types cannot say).
 
@@ -13,6 +13,7 @@ mod limits;
 mod load;
 mod locate;
 mod network;
+mod probe;
 mod problems;
 mod rack;
 mod service;
@@ -25,6 +26,7 @@ pub use digest_offer::DigestOffer;
 pub use limits::Limits;
 pub use load::{ConfigError, Override};
 pub use network::{CcNode, ForeignNode, Listener, LoadManager, LocationServer, OneMachine, Planes};
+pub use probe::Probe;
 pub use problems::Problem;
 pub use rack::Rack;
 pub use service::{Auth, Domain, Mode, Provisioning, Route, RouteDomain, SubscriberRange, Trunk, TrunkAddress};

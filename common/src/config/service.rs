@@ -2,6 +2,7 @@
 
 use super::destination::TrunkDestination;
 use super::digest_offer::DigestOffer;
+use super::probe::Probe;
 use crate::ids::{ListenerId, TrunkId};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Visitor;
@@ -125,6 +126,9 @@ pub struct Trunk {
     /// Calls at a time from it and to it in the whole rack; 0: as many as there are.
     #[serde(default, skip_serializing_if = "is_unlimited")]
     pub max_calls: u32,
+    /// Ask each of its addresses now and then whether it serves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<Probe>,
 }
 
 fn is_unlimited(calls: &u32) -> bool {

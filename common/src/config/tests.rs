@@ -43,6 +43,29 @@ fn a_trunk_is_trusted_unless_it_is_said_that_it_is_not() {
 }
 
 #[test]
+fn a_trunk_is_probed_if_that_is_asked_for() {
+    let with = |probe: &str| GOOD.replace("name: abroad,", &format!("name: abroad, probe: {probe},"));
+    let rack = Rack::from_yaml("siprack.yaml", &with("{}")).unwrap();
+    assert_eq!((&rack.trunks[0].probe, &rack.trunks[1].probe), (&None, &Some(Probe::default())));
+    let rack = Rack::from_yaml("siprack.yaml", &with("{ every_s: 5, down_after: 1, alive: [200] }")).unwrap();
+    let probe = Probe { every_s: 5, down_after: 1, up_after: 2, alive: vec![200] };
+    assert_eq!(rack.trunks[1].probe, Some(probe));
+    assert_eq!(Rack::from_json(&rack.expand().to_json().unwrap()).unwrap(), rack.expand());
+    for (probe, why) in [
+        ("{ every_s: 0 }", "0 is no interval"),
+        ("{ up_after: 0 }", "0 probes decide nothing"),
+        ("{ alive: [] }", "is empty"),
+        ("{ alive: [200, 183] }", "183 is no final status code"),
+        ("{ often: 1 }", "often"),
+    ] {
+        let said = Rack::from_yaml("siprack.yaml", &with(probe)).unwrap_err().to_string();
+        assert!(said.contains(why), "{said}");
+    }
+    let said = said("addresses: [\"192.0.2.20\"] }", "destination: carrier.test, probe: {} }");
+    assert!(said.contains("trunks.1.probe") && said.contains("is not probed"), "{said}");
+}
+
+#[test]
 fn private_headers_are_names_that_a_message_can_go_without() {
     let rack = |list: &str| Rack::from_yaml("siprack.yaml", &format!("{GOOD}private_headers: [{list}]\n"));
     assert_eq!(rack("X-Account, Diversion").unwrap().private_headers, ["X-Account", "Diversion"]);

@@ -1,5 +1,6 @@
 //! I9: no message of ours without a cause. A response answers a request that came from there; a request goes on for one
-//! that came in; a CANCEL follows an INVITE of ours, an ACK an ACK, or a refusal that came from there.
+//! that came in; a CANCEL follows an INVITE of ours, an ACK an ACK, or a refusal that came from there. Nothing but an OPTIONS to a
+//! trunk is of our own making: no Via but ours stands in it.
 
 use super::wire::{Rung, Wire};
 use crate::simulation::Simulation;
@@ -43,6 +44,7 @@ fn has_cause(ours: &Rung, before: &[Rung]) -> bool {
         }),
         "ACK" => heard
             .any(|one| went_on(one) || (one.from == far && one.message.status() >= 300 && one.branch == ours.branch)),
+        "OPTIONS" if message.values("Via").len() == 1 => true,
         _ => heard.any(went_on),
     }
 }

@@ -56,6 +56,7 @@ impl Desk {
                 node: self.parts.core.node.stats().clone(),
                 inquiries: self.parts.core.node.inquiries(),
                 dns: self.parts.core.node.dns(),
+                trunks: self.parts.core.shadows.notices.all(now),
                 io: self.counters.clone(),
                 trunk_calls,
             };

@@ -14,6 +14,7 @@ mod inside;
 mod late;
 mod limits;
 mod names;
+mod probes;
 mod redirections;
 mod refusals;
 mod session_timers;
@@ -28,7 +29,7 @@ use crate::record::{Record, What};
 use crate::stats::DropReason;
 use common::call_hash::CallHash;
 use common::config::Rack;
-use common::ids::{BootId, Epoch, Level, ListenerId, NodeId};
+use common::ids::{BootId, Epoch, Level, ListenerId, NodeId, TrunkId};
 use common::keys::{Keys, RackKey};
 use common::location::{Aor, Binding, Bindings, LogTime, Subscriber};
 use common::placement::Placements;
@@ -62,6 +63,8 @@ pub struct FakeView {
     bindings: BTreeMap<Aor, Arc<Bindings>>,
     subscribers: BTreeMap<Aor, Arc<Subscriber>>,
     placements: Placements,
+    /// What is known of the addresses of trunks.
+    trunks: BTreeMap<SocketAddr, Report>,
     /// Shares of new calls: the least that was taken of late, the most that the load manager may think is.
     least: u16,
     most: u16,
@@ -82,6 +85,14 @@ impl View for FakeView {
 
     fn placements(&self) -> &Placements {
         &self.placements
+    }
+
+    fn trunk(&self, _: Time, _: TrunkId, address: SocketAddr) -> Option<Report> {
+        self.trunks.get(&address).cloned()
+    }
+
+    fn trunk_is_up(&self, _: TrunkId, address: SocketAddr) -> bool {
+        self.trunks.get(&address).is_none_or(|report| report.health.up)
     }
 
     fn least_admitted(&self) -> u16 {
@@ -175,6 +186,7 @@ fn bench_of(rack: &str) -> Bench {
         bindings: BTreeMap::new(),
         subscribers: BTreeMap::new(),
         placements: Placements::none(),
+        trunks: BTreeMap::new(),
         least: u16::MAX,
         most: u16::MAX,
     };

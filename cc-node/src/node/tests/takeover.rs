@@ -12,6 +12,7 @@ impl Bench {
             bindings: self.view.bindings.clone(),
             subscribers: self.view.subscribers.clone(),
             placements: Placements::none(),
+            trunks: BTreeMap::new(),
             least: u16::MAX,
             most: u16::MAX,
         };

@@ -2,7 +2,8 @@
 
 use super::limits::{CALLS_AT_A_TIME, UNLIMITED};
 use super::{Check, not_one_of};
-use crate::config::service::RouteDomain;
+use crate::config::probe::Probe;
+use crate::config::service::{RouteDomain, Trunk};
 use crate::ids::Transport;
 use crate::sip::HeaderId;
 use std::net::IpAddr;
@@ -168,6 +169,29 @@ impl Check<'_> {
             if let Some(name) = &trunk.domain {
                 self.known_domain(at("domain"), name);
             }
+            if let Some(probe) = &trunk.probe {
+                self.probe(&at("probe"), trunk, probe);
+            }
+        }
+    }
+
+    fn probe(&mut self, at: &str, trunk: &Trunk, probe: &Probe) {
+        self.unless(
+            trunk.destination.is_none() && !trunk.addresses.is_empty(),
+            at,
+            "calls to this trunk do not go to addresses of its own",
+            "remove it: what a name leads to is not probed",
+        );
+        let every = (1..=3600).contains(&probe.every_s);
+        self.unless(every, format!("{at}.every_s"), format!("{} is no interval", probe.every_s), "use 1 to 3600");
+        for (key, count) in [("down_after", probe.down_after), ("up_after", probe.up_after)] {
+            self.unless(count >= 1, format!("{at}.{key}"), "0 probes decide nothing", "use 1 or more");
+        }
+        self.unless(!probe.alive.is_empty(), format!("{at}.alive"), "is empty", "list at least 200");
+        for (i, code) in probe.alive.iter().enumerate() {
+            let is_final = (200..=699).contains(code);
+            let at = format!("{at}.alive.{i}");
+            self.unless(is_final, at, format!("{code} is no final status code"), "use 200 to 699");
         }
     }
 

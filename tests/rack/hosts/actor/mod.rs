@@ -29,11 +29,20 @@ pub struct Habits {
     pub repeats: bool,
     /// A dead machine: it hears nothing.
     pub silent: bool,
+    /// With this, to an OPTIONS.
+    pub answers_options: Option<u16>,
 }
 
 impl Default for Habits {
     fn default() -> Self {
-        Habits { stops_when_cancelled: true, answers_bye: true, acknowledges: true, repeats: true, silent: false }
+        Habits {
+            stops_when_cancelled: true,
+            answers_bye: true,
+            acknowledges: true,
+            repeats: true,
+            silent: false,
+            answers_options: None,
+        }
     }
 }
 
@@ -227,6 +236,10 @@ impl Actor {
         let sends = match request.method() {
             "CANCEL" if self.habits.stops_when_cancelled => self.cancelled(now, request),
             "BYE" if self.habits.answers_bye => self.answer(now, request, &Answer::new(200, "")),
+            "OPTIONS" if self.habits.answers_options.is_some() => {
+                let status = self.habits.answers_options.unwrap_or(200);
+                self.answer(now, request, &Answer::new(status, "options"))
+            }
             _ => Vec::new(),
         };
         (false, sends)

@@ -6,7 +6,7 @@
 //!    of phones for load tests. `drill`: calls that a node's death must not end.
 //! 3. `services`: what a rack consists of. `backoff`, `supervisor`: which child runs when. `poison`: which one died of itself.
 //!    `pulse`: which one hangs. `overview`: the rack as its load manager judges it. `protection`: what a node's death would
-//!    cost. `readiness`: is it ready.
+//!    cost. `trunk_health`: which trunks answer. `readiness`: is it ready.
 //! 4. `cdr_lines`, `draining`, `explanation`, `identity`, `import_rows`, `rotation`, `trace`, `try_plan`: small decisions of
 //!    single commands.
 //! 5. `io`: processes, files, sockets, HTTP. The only place that touches the machine.
@@ -34,6 +34,8 @@ pub mod supervisor;
 
 pub mod overview;
 pub mod protection;
+pub mod trunk_health;
+
 pub mod readiness;
 
 pub mod cdr_lines;

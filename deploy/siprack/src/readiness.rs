@@ -5,6 +5,7 @@ use crate::columns::columns;
 use crate::overview::{self, Overview};
 use crate::protection::{OfNode, Protection};
 use crate::services::{Kind, Service};
+use crate::trunk_health::{self, TrunkHealth};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -25,6 +26,8 @@ pub struct Seen {
     /// Node only: calls that it holds, and how they are protected.
     pub calls: Option<u64>,
     pub protection: Option<OfNode>,
+    /// Node only: addresses of trunks that are probed.
+    pub trunks: Option<Vec<TrunkHealth>>,
 }
 
 impl Seen {
@@ -50,6 +53,7 @@ impl Seen {
             headroom: status.get("n_minus_1_headroom").and_then(Value::as_f64),
             calls: overview::calls(status),
             protection: OfNode::from_json(status),
+            trunks: TrunkHealth::from_json(status),
         }
     }
 }
@@ -91,6 +95,9 @@ pub struct Report {
     /// None while no node of this machine answers.
     #[serde(default)]
     pub protection: Option<Protection>,
+    /// Addresses of trunks that are probed, as far as a node of this machine knows.
+    #[serde(default)]
+    pub trunks: Vec<TrunkHealth>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,7 +119,10 @@ impl Board {
     pub fn report(&self) -> Report {
         let missing = self.missing();
         let services = self.services.iter().map(row).collect();
-        Report { ready: missing.is_empty(), services, missing, rack: self.rack(), protection: self.protection() }
+        let (rack, protection) = (self.rack(), self.protection());
+        let mut seen = self.services.iter().filter_map(|watched| watched.seen.as_ref());
+        let trunks = seen.find_map(|seen| seen.trunks.clone()).unwrap_or_default();
+        Report { ready: missing.is_empty(), services, missing, rack, protection, trunks }
     }
 
     /// What the nodes of this machine say of their calls.
@@ -254,6 +264,7 @@ impl Report {
         if let Some(protection) = &self.protection {
             text.push_str(&format!("\n{}", protection.lines()));
         }
+        text.push_str(&trunk_health::table(&self.trunks));
         text.push_str(if self.ready { "\nready\n" } else { "\nnot ready:\n" });
         for line in &self.missing {
             text.push_str(&format!("  {line}\n"));
@@ -337,6 +348,17 @@ mod tests {
             node.seen = None;
         }
         assert_eq!(board.report().protection, None);
+    }
+
+    #[test]
+    fn probed_trunks_stand_below_if_there_are_any() {
+        let mut board = board();
+        assert!(!board.report().table().contains("TRUNK"));
+        let carrier = TrunkHealth { trunk: "carrier".into(), ..TrunkHealth::default() };
+        board.services[3].seen.as_mut().expect("seen").trunks = Some(vec![carrier.clone()]);
+        let report = board.report();
+        assert_eq!(report.trunks, [carrier]);
+        assert!(report.table().contains("\ncarrier "), "{}", report.table());
     }
 
     #[test]

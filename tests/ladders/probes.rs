@@ -29,8 +29,8 @@ struct Stage {
 
 fn stage(seed: u64) -> Stage {
     let mut s = Simulation::of_rack(&format!("{FOUR}{TRUNK}"), seed);
-    let addresses = ["203.0.113.61:5060", "203.0.113.62:5060"].map(|address| {
-        let address: SocketAddr = address.parse().unwrap();
+    let addresses = [61, 62].map(|last| {
+        let address = SocketAddr::from(([203, 0, 113, last], 5060));
         let actor = s.actor_at(&address.to_string(), "carrier.test", address);
         s.habits(actor).answers_options = Some(404);
         (actor, address)
@@ -69,11 +69,11 @@ impl Stage {
     }
 
     /// The node that probes an address.
-    fn prober(&self, which: usize) -> usize {
-        let rack = Rack::from_yaml("four.yaml", &format!("{FOUR}{TRUNK}")).unwrap();
+    fn prober(&self, which: usize) -> Result<usize, String> {
+        let rack = Rack::from_yaml("four.yaml", &format!("{FOUR}{TRUNK}")).map_err(|e| e.to_string())?;
         let target = &Target::all(&rack, &self.s.keys().placement)[which];
-        let owner = self.s.lm().owner(target.hash.slot()).unwrap();
-        self.s.nodes().iter().position(|node| node.id() == owner).unwrap()
+        let owner = self.s.lm().owner(target.hash.slot()).ok_or("nobody owns its slot")?;
+        self.s.nodes().iter().position(|node| node.id() == owner).ok_or_else(|| "no such node".to_string())
     }
 }
 
@@ -139,7 +139,7 @@ fn the_prober_dies_and_another_goes_on_from_what_all_know() {
         stage.s.run_for(Duration::from_secs(9));
         stage.goes_to(1)?;
         for agent in [true, false] {
-            let (prober, before) = (stage.prober(0), stage.probes(0));
+            let (prober, before) = (stage.prober(0)?, stage.probes(0));
             stage.s.kill_node(prober, agent);
             stage.s.run_for(Duration::from_millis(600));
             stage.goes_to(1)?;
@@ -149,7 +149,7 @@ fn the_prober_dies_and_another_goes_on_from_what_all_know() {
             // It comes back, and is told what it has forgotten before it asks anybody.
             stage.s.start_node(prober);
             stage.s.run_for(Duration::from_secs(10));
-            if stage.prober(0) != prober {
+            if stage.prober(0)? != prober {
                 return Err("the slot has not come back".into());
             }
             stage.goes_to(1)?;

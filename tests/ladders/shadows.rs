@@ -9,12 +9,13 @@ use simulated_rack::hosts::actor::dialog::Dialog;
 use simulated_rack::invariants::{i04_accounting as accounting, i08_leftovers as leftovers};
 use simulated_rack::simulation::Simulation;
 
-pub const STORIES: [(&str, Story); 5] = [
+pub const STORIES: [(&str, Story); 6] = [
     ("the heir has missed it", |s| heir_has_missed_it(s, 0)),
     ("the heir has missed it, and is answered late", |s| heir_has_missed_it(s, 60)),
     ("a letter comes late", letter_comes_late),
     ("two die in turn", two_die),
     ("backups come and go", backups_come_and_go),
+    ("a message that kills", message_that_kills),
 ];
 
 /// The backups of a call, in the order in which they would go on with it.
@@ -71,6 +72,22 @@ fn letter_comes_late(s: &mut Simulation) -> Outcome {
     s.expect(alice(), "200 BYE")?;
     ms(s, 500);
     accounting::check(s, std::slice::from_ref(&attempt.call_id))
+}
+
+/// A node panics over an INVITE, and dies of something else. Its caller repeats it, to the next owner of its slot: that one
+/// has been told, and the rest goes on.
+fn message_that_kills(s: &mut Simulation) -> Outcome {
+    s.invite_at(alice(), "sip:poison@rack.test", NodeId(AT as u16 + 1));
+    ms(s, 300);
+    s.kill_node(AT, true);
+    ms(s, 8_000);
+    let repeats = s.wire().iter().filter(|carried| carried.bytes.starts_with(b"INVITE sip:poison@")).count();
+    crate::stage::holds("its caller repeats it", repeats > 3)?;
+    let panics: u64 = s.nodes().iter().map(|node| node.panics()).sum();
+    crate::stage::holds(&format!("one panic, and there were {panics}"), panics == 1)?;
+    let attempt = s.invite_at(alice(), BOB, NodeId(3));
+    let invite = s.expect(bob(), "INVITE")?;
+    goes_on(s, &attempt, &invite)
 }
 
 /// The holder, and a while later who has gone on for it.

@@ -68,10 +68,12 @@ pub enum Plant {
     AckedUnread,
     /// Who goes on with an answered call does not write again that it has begun.
     StartNotRepeated,
+    /// Who has panicked over a message tells nobody.
+    PoisonKept,
 }
 
 impl Plant {
-    pub const ALL: [Plant; 32] = [
+    pub const ALL: [Plant; 33] = [
         Plant::NoLease,
         Plant::LeaseFromReceipt,
         Plant::BeaconWithoutEcho,
@@ -104,5 +106,6 @@ impl Plant {
         Plant::GapApplied,
         Plant::AckedUnread,
         Plant::StartNotRepeated,
+        Plant::PoisonKept,
     ];
 }

@@ -70,7 +70,9 @@ impl Misled {
                     _ => {}
                 }
             }
-            parcel.plain.extend(words::encode(&word));
+            if plant != Plant::PoisonKept || !matches!(word, Word::Quarantine { .. }) {
+                parcel.plain.extend(words::encode(&word));
+            }
         }
         forged
     }

@@ -3,6 +3,7 @@
 
 mod misled;
 mod planted;
+mod trap;
 mod watched;
 mod ways;
 
@@ -37,6 +38,7 @@ use planted::Planted;
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use trap::Trap;
 use ways::{Outwards, Ways};
 
 /// How long a node waits before it opens its stream again.
@@ -107,6 +109,8 @@ pub struct NodeHost {
     refused: u64,
     /// Datagrams of other nodes' workers that said nothing.
     unread: u64,
+    /// Inputs over which it has panicked.
+    panics: u64,
     /// By how much its wall clock has jumped.
     jumped_ms: i64,
 }
@@ -219,6 +223,7 @@ impl NodeHost {
             stale: 0,
             refused: 0,
             unread: 0,
+            panics: 0,
             jumped_ms: 0,
         }
     }
@@ -241,6 +246,10 @@ impl NodeHost {
     /// Datagrams at its shadow port that said nothing.
     pub fn unread(&self) -> u64 {
         self.unread
+    }
+
+    pub fn panics(&self) -> u64 {
+        self.panics
     }
 
     /// Which keys stand for this process.
@@ -733,7 +742,10 @@ impl NodeHost {
         let input = input.map(|input| alive.misled.comes(input));
         let mut released = Vec::new();
         match input {
-            Some(input) => alive.core.handle(now, wall, &alive.view, input, &mut released),
+            Some(input) => {
+                let done = alive.core.contained(now, wall, &Trap(&alive.view), input, &mut released);
+                self.panics += u64::from(done.is_err());
+            }
             None if alive.shut => {}
             None => alive.core.tick(now, wall, &alive.view, &mut released),
         }

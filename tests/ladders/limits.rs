@@ -3,7 +3,7 @@
 
 use crate::ownership::changes::{BOB, Outcome, alice, bob, ms};
 use crate::ownership::{FOUR, settles};
-use crate::stage::{holds, is, play};
+use crate::stage::{holds, is};
 use crate::{call, hang_up, must, register, under_every_seed};
 use cc_node::counted::Key;
 use common::call_hash::CallHash;
@@ -197,6 +197,8 @@ fn planes_that_lose_leave_the_count_right() {
         stage.s.run_for(RIGHT_AGAIN);
         stage.counts(2)?;
         stage.hang_up(&calls[0])?;
+        // That it is over may have to be said more than once.
+        stage.s.run_for(Duration::from_millis(500));
         let third = stage.call()?;
         stage.s.run_for(RIGHT_AGAIN);
         stage.counts(2)?;
@@ -295,37 +297,41 @@ fn who_is_cancelled_while_there_is_no_answer_yet_rings_nowhere() {
     });
 }
 
+/// Calls to the carrier and from it count together.
+fn one_line(s: &mut Simulation) -> Outcome {
+    let alice = s.actor("alice", "open.test");
+    let carrier = s.actor_at("carrier", "carrier.test", "203.0.113.50:5060".parse().map_err(|_| "an address")?);
+    s.run_for(Duration::from_secs(1));
+    let first = s.invite(alice, "sip:00123@open.test");
+    let invite = s.expect(carrier, "INVITE")?;
+    s.answer(carrier, &invite, 180, "c");
+    s.expect(alice, "180")?;
+    s.invite(alice, "sip:00124@open.test");
+    let refused = s.expect(alice, "503")?;
+    is("a second call to it", refused.first.as_str(), "SIP/2.0 503 Too Many Calls To This Trunk")?;
+    holds("it says when to try again", refused.header("Retry-After") == "5")?;
+    s.invite(carrier, "sip:alice@open.test");
+    let refused = s.expect(carrier, "503")?;
+    is("a call from it", refused.first.as_str(), "SIP/2.0 503 Too Many Calls Of This Trunk")?;
+    s.cancel(alice, &first);
+    s.expect(carrier, "CANCEL")?;
+    s.expect(alice, "487")?;
+    s.run_for(Duration::from_millis(50));
+    let second = s.invite(alice, "sip:00125@open.test");
+    let invite = s.expect(carrier, "INVITE")?;
+    s.answer(carrier, &invite, 180, "d");
+    s.expect(alice, "180")?;
+    s.cancel(alice, &second);
+    s.expect(carrier, "CANCEL")?;
+    s.expect(alice, "487")?;
+    leftovers::check(s)
+}
+
 #[test]
 fn a_trunk_that_is_full_is_answered_503_until_one_of_its_calls_is_over() {
-    play(|| {
-        let mut s = Simulation::of_rack(&ONE_LINE, 77);
-        let alice = s.actor("alice", "open.test");
-        let carrier = s.actor_at("carrier", "carrier.test", "203.0.113.50:5060".parse().map_err(|_| "an address")?);
-        s.run_for(Duration::from_secs(1));
-        let first = s.invite(alice, "sip:00123@open.test");
-        s.expect(carrier, "INVITE")?;
-        s.begin_ladder();
-        s.invite(alice, "sip:00124@open.test");
-        let refused = s.expect(alice, "503")?;
-        holds("it says when to try again", refused.header("Retry-After") == "5")?;
-        s.compare(
-            "
-            alice -> siprack: INVITE
-            siprack -> alice: 503 Too Many Calls To This Trunk
-            alice -> siprack: ACK
-            ",
-        )?;
-        // Calls from it count as those to it do.
-        s.invite(carrier, "sip:alice@open.test");
-        let refused = s.expect(carrier, "503")?;
-        is("a call from it", refused.first.as_str(), "SIP/2.0 503 Too Many Calls Of This Trunk")?;
-        s.cancel(alice, &first);
-        s.expect(alice, "487")?;
-        s.run_for(Duration::from_millis(10));
-        let second = s.invite(alice, "sip:00125@open.test");
-        s.expect(carrier, "INVITE")?;
-        s.cancel(alice, &second);
-        s.expect(alice, "487")?;
-        leftovers::check(&mut s)
+    under_every_seed(|seed| {
+        let mut s = Simulation::of_rack(&ONE_LINE, seed);
+        one_line(&mut s).map_err(|why| format!("{why}\n{}", s.whole_trail()))?;
+        s.verdict()
     });
 }

@@ -179,4 +179,18 @@ mod tests {
         let forged = Err(Refused::Packet(PacketError::Forged));
         assert_eq!(stranger.open(&others, NOW, (plane, from), &octets), forged);
     }
+
+    #[test]
+    fn another_worker_of_the_same_process_is_heard() {
+        let (mut rack, keys) = (rack(1), Keys::derive(&RackKey([1; 32])));
+        rack.cc_nodes.iter_mut().for_each(|node| node.workers = 2);
+        let second = Post { worker: 1, ..post(1) };
+        let (mut us, mut other) = (Courier::new(post(1), &rack), Courier::new(second, &rack));
+        let (plane, to, octets) = packed(&mut other, &keys, &parcel(1, Over::InTurn(0))).remove(0);
+        assert_eq!(to, "10.0.1.1:15230".parse().unwrap());
+        let from: SocketAddr = "10.0.1.1:15231".parse().unwrap();
+        assert_eq!(us.open(&keys, NOW, (plane, from), &octets), Ok((second, b"words".to_vec())));
+        let mut next = Courier::new(Post { boot: BootId(8), ..post(1) }, &rack);
+        assert_eq!(next.open(&keys, NOW, (plane, from), &octets), Err(Refused::Sender), "of the process before");
+    }
 }

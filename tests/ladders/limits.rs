@@ -66,7 +66,7 @@ impl Stage {
     }
 
     /// What the caller hears who may have no more calls: false if it goes through.
-    fn is_refused(&mut self) -> Result<bool, String> {
+    fn third_is_refused(&mut self) -> Result<bool, String> {
         let caller = self.caller;
         let id = self.s.order(caller, Order::Call { to: "1002".into() }).ok_or("no call")?;
         let ours = id.clone();
@@ -112,16 +112,16 @@ impl Stage {
     /// Two calls are all that there may be; once one has ended there may be another.
     fn has_two(mut self, calls: &[String; 2]) -> Outcome {
         self.counts(2)?;
-        holds("the third call is refused", self.is_refused()?)?;
+        holds("the third call is refused", self.third_is_refused()?)?;
         self.hang_up(&calls[0])?;
         let third = self.call()?;
-        holds("a third at the same time is refused again", self.is_refused()?)?;
+        holds("a third at the same time is refused again", self.third_is_refused()?)?;
         self.hang_up(&third)?;
         self.hang_up(&calls[1])?;
-        self.is_over()
+        self.ends_well()
     }
 
-    fn is_over(mut self) -> Outcome {
+    fn ends_well(mut self) -> Outcome {
         leftovers::check(&mut self.s)?;
         self.s.verdict()
     }
@@ -193,7 +193,7 @@ fn planes_that_lose_leave_the_count_right() {
         let calls = [stage.call()?, stage.call()?];
         // Whose question and its repeat are lost goes by its own count.
         tried.set(tried.get() + 1);
-        passed.set(passed.get() + u32::from(!stage.is_refused()?));
+        passed.set(passed.get() + u32::from(!stage.third_is_refused()?));
         stage.s.run_for(RIGHT_AGAIN);
         stage.counts(2)?;
         stage.hang_up(&calls[0])?;
@@ -205,7 +205,7 @@ fn planes_that_lose_leave_the_count_right() {
         stage.hang_up(&third)?;
         stage.hang_up(&calls[1])?;
         stage.s.lossy_planes(0.0);
-        stage.is_over()
+        stage.ends_well()
     });
     let (tried, passed) = (tried.get(), passed.get());
     assert!(passed * 20 <= tried + 20, "{passed} of {tried} calls passed the limit");
@@ -300,6 +300,8 @@ fn who_is_cancelled_while_there_is_no_answer_yet_rings_nowhere() {
 /// Calls to the carrier and from it count together.
 fn one_line(s: &mut Simulation) -> Outcome {
     let alice = s.actor("alice", "open.test");
+    let contact = format!("<{}>", s.the(alice).contact());
+    s.bind(alice, "alice@open.test", &contact)?;
     let carrier = s.actor_at("carrier", "carrier.test", "203.0.113.50:5060".parse().map_err(|_| "an address")?);
     s.run_for(Duration::from_secs(1));
     let first = s.invite(alice, "sip:00123@open.test");

@@ -89,9 +89,11 @@ impl Table {
                 Some(Word::Says { n, verdicts: wants.iter().map(verdict).collect() })
             }
             Word::Told { n, mine, over } if lives => {
+                // Its placement may be ahead of ours: what we do not count yet is to be told again.
+                let ours = mine.iter().all(|(key, _)| self.owns(&self.placement, *key));
                 mine.into_iter().for_each(|item| self.put(from, n, item));
                 over.into_iter().for_each(|item| self.ends(now, from, n, item));
-                Some(Word::Noted { n: vec![n] })
+                ours.then(|| Word::Noted { n: vec![n] })
             }
             Word::Check { n, first, last, calls } if lives => {
                 self.check(from, n, (first, last), &calls);

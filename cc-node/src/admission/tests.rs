@@ -183,6 +183,21 @@ fn the_next_owner_knows_the_calls_of_a_dead_one() {
 }
 
 #[test]
+fn what_an_owner_is_told_before_it_knows_that_it_is_one_is_told_again() {
+    let (mut rack, key) = (Rack3::new(), key_of(1, 2));
+    assert!(rack.begins(3, 30, key, 1));
+    rack.deaf.push(1);
+    let (now, others) = (rack.now, placement(&[2, 3]));
+    rack.at(3).placed(now, &others);
+    rack.carry();
+    rack.passes(5 * MS);
+    let now = rack.now;
+    rack.at(2).placed(now, &others);
+    rack.passes(50 * MS);
+    assert_eq!(rack.at(2).counted_under(key), 1);
+}
+
+#[test]
 fn a_dead_holders_calls_count_until_it_is_known_who_goes_on_with_them() {
     let (mut rack, key) = (Rack3::new(), key_of(1, 2));
     assert!(rack.begins(2, 20, key, 2) && rack.begins(2, 21, key, 2));

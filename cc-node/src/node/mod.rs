@@ -215,6 +215,8 @@ impl Node {
         run: impl FnOnce(&mut Engine, &mut Turn<'_>),
     ) {
         let Node { engine, stats, trace } = self;
+        // Of what was forgotten meanwhile: before it may be taken up again.
+        out.extend(engine.proxy.calls.take_over().map(|call| Effect::CallOver { call }));
         run(engine, &mut Turn { now, wall, view, out: &mut *out, stats, trace, about: None });
         out.extend(engine.proxy.calls.take_over().map(|call| Effect::CallOver { call }));
         stats.transactions = engine.proxy.table.gauges();

@@ -144,6 +144,20 @@ fn whoever_goes_on_with_a_call_counts_it_under_the_same_keys() {
 }
 
 #[test]
+fn a_call_that_is_read_again_from_its_shadow_goes_on_counting() {
+    let mut b = limited(&[]);
+    b.hear(ALICE, &invite("c"));
+    let (ask, call, wants) = b.asks_for_room();
+    b.has_room(ask, &[]);
+    let (hash, image) = b.images.pop_first().unwrap();
+    let (mut out, wall) = (Vec::new(), WallMillis(1_800_000_000_000));
+    b.node.reload(b.now, wall, &b.view, b"c@alice", (hash, Box::new(image)), &mut out);
+    out.retain(|effect| matches!(effect, Effect::CallOver { .. } | Effect::Counts { .. }));
+    let keys = [wants[0].key].into_iter().collect();
+    assert_eq!(out, [Effect::CallOver { call }, Effect::Counts { call, keys }]);
+}
+
+#[test]
 fn a_redirection_to_a_trunk_is_asked_about_before_it_is_followed() {
     for (room, heard) in [(true, "INVITE → 10.9.0.1:5060"), (false, "500 → 10.0.0.1:5060")] {
         let mut b = limited(&[("auth: none, provisioning: open", "auth: none, provisioning: open, recursion: true")]);

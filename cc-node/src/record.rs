@@ -98,6 +98,7 @@ pub struct Accepted {
     pub request: Bytes,
     pub source: Flow,
     pub transport: Transport,
+    /// When it came; a CDR's id follows from it.
     pub at: WallMillis,
     /// Who asked; none within a dialog.
     pub caller: Option<Caller>,

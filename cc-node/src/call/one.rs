@@ -67,6 +67,11 @@ impl Call {
         }
     }
 
+    /// When its INVITE came.
+    pub fn came(&self) -> WallMillis {
+        self.created.1
+    }
+
     pub fn is_answered(&self) -> bool {
         !self.answers.is_empty()
     }

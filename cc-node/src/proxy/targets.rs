@@ -6,7 +6,7 @@ use super::checks;
 use super::context::{Cancel, Context, Leg, LegState, Search};
 use super::engine::{Proxy, Wait};
 use super::forward;
-use crate::call::{CallRef, Side};
+use crate::call::{Call, CallRef, Side};
 use crate::dns::{DnsAnswer, DnsAsk};
 use crate::record::{Accepted, Target, What};
 use crate::resolve::{Hop, Located, Progress, Unresolved};
@@ -125,14 +125,16 @@ impl Proxy {
             context.after = Some(self.journal.write(turn, &key, What::Targets { instead_of, targets }));
             return;
         }
+        let call = context.call.and_then(|call| self.calls.get(call));
         let named = |(call, side): &(CallRef, Side)| Some((self.calls.get(*call)?.key.clone(), *side));
         let accepted = Accepted {
             request: context.original.request.trimmed_bytes(),
             source: context.original.source,
             transport: self.table.address(context.server).map_or(Transport::Udp, |back| back.transport),
-            at: turn.wall,
+            // Names, and limits that others count, may have taken a while: whoever goes on must come to the same CDR.
+            at: call.map_or(turn.wall, Call::came),
             caller: context.caller.clone(),
-            call: context.call.and_then(|call| Some(self.calls.get(call)?.opened.clone())),
+            call: call.map(|call| call.opened.clone()),
             dialogs: context.dialogs.iter().filter_map(named).collect(),
             decisions: std::mem::take(&mut context.decisions),
             pending: !context.searching.is_empty(),

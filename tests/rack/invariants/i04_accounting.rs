@@ -3,6 +3,7 @@
 
 use super::wire::{Rung, Wire};
 use crate::hosts::actor::message::Message;
+use crate::hosts::node::DISK;
 use crate::simulation::Simulation;
 use common::time::{Duration, Time};
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,7 +37,9 @@ pub fn begun(s: &Simulation, of: impl Fn(&str) -> bool) -> Result<(), String> {
         s.starts().iter().filter(|start| start.callid == call_id).map(|start| start.id.as_str()).collect()
     };
     let mut ended: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for (_, _, cdr) in s.cdrs().iter().filter(|(_, _, cdr)| of(&cdr.callid)) {
+    // A CDR is seen when it is handed out, a start when it is durable.
+    let durable = |at: Time| at + DISK <= s.now();
+    for (_, _, cdr) in s.cdrs().iter().filter(|(at, _, cdr)| durable(*at) && of(&cdr.callid)) {
         ended.entry(&cdr.callid).or_default().insert(&cdr.id);
     }
     match ended.iter().find(|(call_id, ended)| ids(call_id) != **ended) {

@@ -253,11 +253,15 @@ impl Bench {
         self.input(Input::Datagram { header, message: octets.into() })
     }
 
+    pub fn wall(&self) -> WallMillis {
+        WallMillis(1_800_000_000_000 + self.now.millis())
+    }
+
     /// Octets that need not be text; how many datagrams came of them.
     pub fn hear_bytes(&mut self, from: &str, octets: Vec<u8>) -> usize {
         let mut out = Vec::new();
         let input = Input::Datagram { header: header(from.parse().unwrap()), message: octets.into() };
-        self.node.handle(self.now, WallMillis(1_800_000_000_000), &self.view, input, &mut out);
+        self.node.handle(self.now, self.wall(), &self.view, input, &mut out);
         out.iter().filter(|e| matches!(e, Effect::Send { .. })).count()
     }
 
@@ -279,7 +283,7 @@ impl Bench {
 
     pub fn input(&mut self, input: Input) -> Vec<Said> {
         let mut out = Vec::new();
-        self.node.handle(self.now, WallMillis(1_800_000_000_000), &self.view, input, &mut out);
+        self.node.handle(self.now, self.wall(), &self.view, input, &mut out);
         self.keep(out)
     }
 
@@ -290,7 +294,7 @@ impl Bench {
         while let Some(due) = self.node.next_due().filter(|due| *due <= until) {
             self.now = self.now.max(due);
             let mut out = Vec::new();
-            self.node.tick(self.now, WallMillis(1_800_000_000_000), &self.view, &mut out);
+            self.node.tick(self.now, self.wall(), &self.view, &mut out);
             said.extend(self.keep(out));
         }
         self.now = until;

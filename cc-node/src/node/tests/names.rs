@@ -101,11 +101,12 @@ fn a_trunk_whose_own_name_does_not_exist_is_no_fault_of_the_caller() {
 #[test]
 fn while_names_take_their_time_the_caller_hears_100_and_may_cancel() {
     let mut b = named();
+    let came = b.wall();
     b.hear(ALICE, &call("c"));
     assert!(b.pass(Duration::from_millis(99)).is_empty());
     let said = b.pass(Duration::from_millis(1));
     assert_eq!(ladder(&said), ["100 → 10.0.0.1:5060"]);
-    assert!(matches!(b.record(said[0].after), What::Accepted(a) if a.pending && a.targets.is_empty()));
+    assert!(matches!(b.record(said[0].after), What::Accepted(a) if a.pending && a.targets.is_empty() && a.at == came));
     let said = b.dns(two_addresses);
     assert_eq!(said[0].what(), "INVITE");
     assert!(matches!(b.record(said[0].after), What::Targets { targets, .. } if targets.len() == 2));

@@ -10,6 +10,7 @@ use self::hand::{Hand, What};
 use self::phones::{Load, Phones};
 use self::rack::{Planes, Service};
 use crate::Verdict;
+use crate::cases::soak::figure;
 use crate::rack_process::work_folder;
 use crate::switch::Faults;
 use crate::wire::{Blow, Phase, Tally, Wire};
@@ -77,7 +78,8 @@ pub fn run() -> Verdict {
 }
 
 pub fn run_long() -> Verdict {
-    play("dying-long", MORE, |hand, _| hand.befall_all(&ROUND.repeat(20)), CLEAN)
+    let rounds = figure("SIPRACK_SOAK_ROUNDS", 20)? as usize;
+    play("dying-long", MORE, |hand, _| hand.befall_all(&ROUND.repeat(rounds)), CLEAN)
 }
 
 /// Between the load manager and everybody else.
@@ -160,12 +162,17 @@ fn play(
     Ok(seen)
 }
 
-/// How many calls each blow hit in which phase.
+/// How many calls each blow hit in which phase, and all together.
 fn print_hits(blows: &[Blow]) {
+    let told = |hit: &BTreeMap<Phase, u64>| {
+        hit.iter().map(|(phase, count)| format!("{} {count}", phase.words())).collect::<Vec<_>>().join(", ")
+    };
+    let mut all: BTreeMap<Phase, u64> = BTreeMap::new();
     for blow in blows {
-        let hit: Vec<String> = blow.hit.iter().map(|(phase, count)| format!("{} {count}", phase.words())).collect();
-        println!("     {:7.1} s  {:<32} hit: {}", blow.at.0 as f64 / 1e6, blow.words, hit.join(", "));
+        println!("     {:7.1} s  {:<32} hit: {}", blow.at.0 as f64 / 1e6, blow.words, told(&blow.hit));
+        blow.hit.iter().for_each(|(phase, count)| *all.entry(*phase).or_default() += count);
     }
+    println!("     {} faults hit: {}", blows.len(), told(&all));
 }
 
 fn never_hit(blows: &[Blow]) -> Option<String> {

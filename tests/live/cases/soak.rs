@@ -61,7 +61,8 @@ pub fn run() -> Verdict {
     Ok(seen)
 }
 
-fn figure(variable: &str, otherwise: u32) -> Result<u32, String> {
+/// A number that the environment may give.
+pub fn figure(variable: &str, otherwise: u32) -> Result<u32, String> {
     match std::env::var(variable) {
         Ok(text) => text.parse().map_err(|e| format!("{variable}={text}: {e}")),
         Err(_) => Ok(otherwise),

@@ -218,11 +218,15 @@ impl Times {
                 wrong.push(format!("node {}: slower than {detect_within:?} and {take_within:?}", what.words()));
             }
         }
-        for (what, silence) in &self.silences {
-            let _ = write!(seen, " load manager {}: VIP silent {} ms;", what.words(), silence.as_millis());
+        for what in [What::Killed, What::Stopped, What::Isolated, What::Deafened, What::Muted] {
+            let mut sorted: Vec<Duration> = self.silences.iter().filter(|s| s.0 == what).map(|s| s.1).collect();
+            sorted.sort();
+            let Some(longest) = sorted.last() else { continue };
+            let (words, count) = (what.words(), sorted.len());
+            let _ = write!(seen, " load manager {words} ({count}): VIP silent {};", spread(&sorted));
             let within = what.of_the_load_manager();
-            if *silence > within + SLACK {
-                wrong.push(format!("load manager {}: the VIP was silent for longer than {within:?}", what.words()));
+            if *longest > within + SLACK {
+                wrong.push(format!("load manager {words}: the VIP was silent for longer than {within:?}"));
             }
         }
         if let Some(first) = self.late.first() {

@@ -2,8 +2,10 @@
 //! what is due, send what that led to. Workers share nothing but what [`super::shared`] swaps whole.
 
 mod poison;
+mod questions;
 mod report;
 
+use self::questions::{Handed, hand};
 use super::cdr::CdrSink;
 use super::dns;
 use super::egress::{Egress, Outwards};
@@ -343,19 +345,21 @@ impl Desk {
                 }
                 Effect::Location { ask, key, command } => {
                     let ask_out = Ask { worker: self.parts.index, ask, key, command };
-                    if self.asked < ASKS_A_WORKER && self.parts.asks.try_send(ask_out).is_ok() {
-                        self.asked += 1;
-                    } else {
-                        self.counters.location_full += 1;
-                        self.refused.push(ask);
+                    match hand(self.asked < ASKS_A_WORKER, &self.parts.asks, ask_out) {
+                        Handed::Over => self.asked += 1,
+                        Handed::Full => {
+                            self.counters.location_full += 1;
+                            self.refused.push(ask);
+                        }
+                        Handed::Ends => {}
                     }
                 }
                 Effect::Dns { ask, question } => {
                     let question = dns::Asked { worker: self.parts.index, ask, question };
-                    if self.dns_asked < OPEN_QUESTIONS && self.parts.questions.try_send(question).is_ok() {
-                        self.dns_asked += 1;
-                    } else {
-                        self.dns_refused.push(ask);
+                    match hand(self.dns_asked < OPEN_QUESTIONS, &self.parts.questions, question) {
+                        Handed::Over => self.dns_asked += 1,
+                        Handed::Full => self.dns_refused.push(ask),
+                        Handed::Ends => {}
                     }
                 }
                 Effect::Started { start, .. } => self.parts.cdrs.started(start),

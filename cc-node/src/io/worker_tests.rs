@@ -176,6 +176,18 @@ fn a_register_waits_for_the_location_server() {
 }
 
 #[test]
+fn nobody_is_refused_because_the_process_ends() {
+    let mut rig = rig();
+    // The control plane ends first.
+    rig.asks.close();
+    rig.arrives(&request("REGISTER", "c3", "Contact: <sip:1001@10.0.0.7>;expires=60\r\n"), "c3");
+    rig.arrives(&request("OPTIONS", "c5", ""), "c5");
+    let (_, text) = rig.leaves();
+    assert!(text.starts_with("SIP/2.0 200 ") && text.contains("Call-ID: c5"), "{text}");
+    rig.end();
+}
+
+#[test]
 fn a_request_that_cannot_be_read_is_told_so_and_counted() {
     let rig = rig();
     // Long enough for an answer that is not the longer one.

@@ -13,6 +13,8 @@ pub struct Rack {
     host: Option<Host>,
     program: PathBuf,
     pub data: PathBuf,
+    /// For `up`.
+    arguments: Vec<String>,
     up: Running,
     /// The case went as it should.
     stopped: bool,
@@ -40,10 +42,16 @@ impl Rack {
     /// The same without waiting: one host's part of a rack is not ready before the others'.
     pub fn launch(host: Option<&Host>, data: &Path, arguments: &[&str]) -> Result<Rack, String> {
         let program = siprack()?;
-        let mut command = on(host, &program);
-        command.args(["up", "--data"]).arg(data).args(arguments);
-        let up = Running::start("siprack up", &mut command)?;
-        Ok(Rack { host: host.cloned(), program, data: data.to_path_buf(), up, stopped: false })
+        let arguments: Vec<String> = arguments.iter().map(|argument| argument.to_string()).collect();
+        let up = up(host, &program, data, &arguments)?;
+        Ok(Rack { host: host.cloned(), program, data: data.to_path_buf(), arguments, up, stopped: false })
+    }
+
+    /// Ends it as `stop` does, and starts it again with the same arguments: what an operator does with a new version.
+    pub fn restart(&mut self) -> Result<(), String> {
+        self.end()?;
+        self.up = up(self.host.as_ref(), &self.program, &self.data, &self.arguments)?;
+        Ok(())
     }
 
     /// `siprack ARGUMENTS --data …`: what it printed, or what it complained of.
@@ -138,9 +146,13 @@ impl Rack {
 
     /// Ctrl-C; it must end by itself within 5 s, with nothing left running.
     pub fn stop(mut self) -> Result<(), String> {
+        self.stopped = true;
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<(), String> {
         let pids: Vec<i64> =
             self.status()?["services"].as_array().into_iter().flatten().filter_map(|s| s["pid"].as_i64()).collect();
-        self.stopped = true;
         self.signal_agent(Signal::INT);
         self.up.wait(Duration::from_secs(5))?;
         let left: Vec<i64> = pids.into_iter().filter(|pid| Path::new(&format!("/proc/{pid}")).exists()).collect();
@@ -192,6 +204,10 @@ impl Rack {
         // `ip netns exec` replaces itself by the program, so this is the agent's own pid.
         self.up.signal(signal);
     }
+}
+
+fn up(host: Option<&Host>, program: &Path, data: &Path, arguments: &[String]) -> Result<Running, String> {
+    Running::start("siprack up", on(host, program).args(["up", "--data"]).arg(data).args(arguments))
 }
 
 fn on(host: Option<&Host>, program: &Path) -> Command {

@@ -64,10 +64,22 @@ const ROUND: [(What, Service); 14] = [
     (What::Killed, NODE),
 ];
 
+/// 5 calls a second, 40 held: a rack with little to do.
+const LIGHT: Load = Load { steady: 2, hold_ms: 20_000, patient: 1, cancelled: 1, forked: 1, registrations: 5 };
+
 /// The planes at their worst in an ordinary rack.
 const POOR: Faults = Faults { loss: 0.01, duplicate: 0.05, reorder: 0.05, ..CLEAN };
-const CLEAN: Faults =
-    Faults { loss: 0.0, duplicate: 0.0, reorder: 0.0, delay: 0.0, corrupt: 0.0, latency: Duration::ZERO };
+/// Everything comes twice, a quarter behind what was sent after it; a hundredth is damaged, and as much so that no checksum tells.
+const HOSTILE: Faults = Faults { duplicate: 1.0, reorder: 0.25, corrupt: 0.01, unnoticed: 0.01, ..CLEAN };
+const CLEAN: Faults = Faults {
+    loss: 0.0,
+    duplicate: 0.0,
+    reorder: 0.0,
+    delay: 0.0,
+    corrupt: 0.0,
+    unnoticed: 0.0,
+    latency: Duration::ZERO,
+};
 
 fn losing(share: f64) -> Faults {
     Faults { loss: share, ..CLEAN }
@@ -80,6 +92,63 @@ pub fn run() -> Verdict {
 pub fn run_long() -> Verdict {
     let rounds = figure("SIPRACK_SOAK_ROUNDS", 20)? as usize;
     play("dying-long", MORE, |hand, _| hand.befall_all(&ROUND.repeat(rounds)), CLEAN)
+}
+
+/// Each service with its host's agent, a node drained before, as for a new version; then each by SIGTERM alone.
+pub fn run_restarts() -> Verdict {
+    let all = |what: What| [NODE, NODE, NODE, NODE, LM, LS].map(|service| (what, service));
+    play(
+        "restarts",
+        LOAD,
+        |hand, _| {
+            hand.befall_all(&all(What::Restarted))?;
+            hand.befall_all(&all(What::Ended))
+        },
+        CLEAN,
+    )
+}
+
+/// One plane, as it were: the other passes nothing.
+pub fn run_alone_on_one_plane() -> Verdict {
+    left_alone("alone-1", [losing(0.01), losing(1.0)])
+}
+
+pub fn run_alone_on_both_planes() -> Verdict {
+    left_alone("alone-5", [losing(0.05); 2])
+}
+
+pub fn run_alone_on_one_of_two() -> Verdict {
+    left_alone("alone-20", [losing(0.20), CLEAN])
+}
+
+fn left_alone(name: &str, faults: [Faults; 2]) -> Verdict {
+    let lasting = Duration::from_secs(figure("SIPRACK_SOAK_S", 600)?.into());
+    let story = |hand: &mut Hand<'_>, planes: &Planes| {
+        planes.treat(faults);
+        // What had not been noticed of a plane that has just gone is.
+        sleep(Duration::from_secs(1));
+        hand.leave_alone(lasting)
+    };
+    play(name, LIGHT, story, CLEAN)
+}
+
+/// Planes that double everything, reorder a quarter and damage some, noticed or not by what is below the rack.
+pub fn run_on_hostile_planes() -> Verdict {
+    let story = |hand: &mut Hand<'_>, planes: &Planes| {
+        hand.leave_alone(Duration::from_secs(60))?;
+        hand.times.refused = planes.refused()?;
+        hand.befall_all(&TWELVE[..6])
+    };
+    play("hostile-planes", LOAD, story, HOSTILE)
+}
+
+/// One way of one plane at a time, then beacons alone and heartbeats alone on both.
+pub fn run_mute() -> Verdict {
+    let story = |hand: &mut Hand<'_>, _: &Planes| {
+        hand.mute_one_plane()?;
+        hand.befall_all(&[(What::Unguided, NODE), (What::Unheard, NODE)].repeat(4))
+    };
+    play("mute-planes", LOAD, story, CLEAN)
 }
 
 /// Between the load manager and everybody else.
@@ -119,12 +188,15 @@ fn play(
     let mut hand = Hand::new(&planes);
     let told = story(&mut hand, &planes);
     let times = std::mem::take(&mut hand.times);
-    let sipp = told.and_then(|()| phones.finish());
+    // A story that has failed lets its calls end, too: else all that were under way would be lost by the test.
+    let finished = phones.finish();
+    let sipp = told.and(finished);
     // What the last ACKs and BYEs have to say.
     sleep(Duration::from_secs(2));
     let ready = planes.wait_ready();
     let cdrs = planes.cdrs();
     let (mut seen, mut wrong) = times.judged();
+    wrong.extend(planes.panicked()?);
     {
         let mut wire = planes.wire();
         wire.finish();
@@ -134,7 +206,7 @@ fn play(
             println!("     {ladder}");
         }
         wrong.extend(broken(tally));
-        wrong.extend(never_hit(wire.blows()));
+        wrong.extend((times.faults > 0).then(|| never_hit(wire.blows())).flatten());
         let (said, unfit) = accounted(&wire, &cdrs);
         wrong.extend(unfit);
         let _ = write!(

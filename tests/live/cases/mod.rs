@@ -61,5 +61,27 @@ pub const SOAK: &[Case] = &[
     Case { name: "ten minutes under load", needs: &["ip", "sipp"], run: soak::run },
     Case { name: "no call is lost by a load manager cut off", needs: going_on::NEEDS, run: going_on::run_cut_off },
     Case { name: "no call is lost by 200 kills", needs: going_on::NEEDS, run: going_on::run_long },
+    Case {
+        name: "no call is lost while the whole rack is restarted",
+        needs: going_on::NEEDS,
+        run: going_on::run_restarts,
+    },
+    Case { name: "no call is lost by planes that are mute one way", needs: going_on::NEEDS, run: going_on::run_mute },
+    Case { name: "no call is lost on hostile planes", needs: going_on::NEEDS, run: going_on::run_on_hostile_planes },
+    Case {
+        name: "nobody is taken over at 1 % loss on the only plane",
+        needs: going_on::NEEDS,
+        run: going_on::run_alone_on_one_plane,
+    },
+    Case {
+        name: "nobody is taken over at 5 % loss on both planes",
+        needs: going_on::NEEDS,
+        run: going_on::run_alone_on_both_planes,
+    },
+    Case {
+        name: "nobody is taken over at 20 % loss on one of two planes",
+        needs: going_on::NEEDS,
+        run: going_on::run_alone_on_one_of_two,
+    },
     Case { name: "four nodes under ten times as many faults", needs: ownership::NEEDS, run: ownership::run_long },
 ];

@@ -1,6 +1,8 @@
 //! What becomes of a frame: a learning switch that loses, doubles, holds back, delays and corrupts by a seed, and cuts
 //! hosts off. Frames and time come in, frames for ports come out; the same seed gives the same fates.
 
+use super::Became;
+use crate::wire::{behind_proxy_header, datagram};
 use common::time::{Duration, Time};
 use simulated_rack::chance::Chance;
 use std::cmp::Reverse;
@@ -16,6 +18,8 @@ type Waiting = Reverse<(Time, u64, Port, Vec<u8>)>;
 const MACS: usize = 12;
 /// Flips leave the addresses of the frame alone, so that a flip costs the frame that it hits and no table.
 const HEAD: usize = 14;
+const UDP_HEAD: usize = 8;
+const UDP_CHECKSUM: usize = 6;
 /// Who is held back for the next frame does not wait longer for one.
 const HELD_AT_MOST: Duration = Duration::from_millis(5);
 /// Of a delayed frame, in µs.
@@ -32,6 +36,9 @@ pub struct Faults {
     pub delay: f64,
     /// One bit behind the Ethernet header is flipped.
     pub corrupt: f64,
+    /// One bit of a datagram's payload is flipped, and the datagram says that it has no checksum: whoever reads it must notice by
+    /// itself. SIP messages are left alone: they have a MAC over the little that the rack adds to them.
+    pub unnoticed: f64,
     /// What every frame takes: the way is long, and the order stays.
     pub latency: Duration,
 }
@@ -44,6 +51,32 @@ pub enum Cut {
     Inward,
     /// Nothing comes from it.
     Outward,
+    /// No datagram for this UDP port comes to it.
+    InwardTo(u16),
+    /// No datagram for this UDP port comes from it.
+    OutwardTo(u16),
+}
+
+impl Cut {
+    fn keeps_in(self, frame: &[u8]) -> bool {
+        match self {
+            Cut::Both | Cut::Outward => true,
+            Cut::OutwardTo(port) => is_for(port, frame),
+            Cut::Inward | Cut::InwardTo(_) => false,
+        }
+    }
+
+    fn keeps_out(self, frame: &[u8]) -> bool {
+        match self {
+            Cut::Both | Cut::Inward => true,
+            Cut::InwardTo(port) => is_for(port, frame),
+            Cut::Outward | Cut::OutwardTo(_) => false,
+        }
+    }
+}
+
+fn is_for(port: u16, frame: &[u8]) -> bool {
+    datagram(frame).is_some_and(|datagram| datagram.to.port() == port)
 }
 
 /// What has become of the frames so far.
@@ -55,6 +88,7 @@ pub struct Counts {
     pub held_back: u64,
     pub delayed: u64,
     pub flipped: u64,
+    pub unnoticed: u64,
     pub cut: u64,
 }
 
@@ -109,27 +143,30 @@ impl Fates {
     }
 
     /// A frame comes in: what leaves at once.
-    pub fn receive(&mut self, now: Time, from: Port, frame: &[u8], out: &mut Vec<(Port, Vec<u8>)>) {
+    pub fn receive(&mut self, now: Time, from: Port, frame: &[u8], out: &mut Vec<(Port, Vec<u8>)>) -> Became {
         if frame.len() < HEAD {
-            return;
+            return Became::Passed;
         }
         let mac = |at: usize| -> Mac { std::array::from_fn(|i| frame[at + i]) };
         let (to, source) = (mac(0), mac(MACS / 2));
         self.counts.seen += 1;
-        if matches!(self.cut.get(&from), Some(Cut::Both | Cut::Outward)) {
+        if self.cut.get(&from).is_some_and(|cut| cut.keeps_in(frame)) {
             self.counts.cut += 1;
-            return;
+            return Became::Passed;
         }
         self.table.insert(source, from);
         if self.chance.happens(self.faults.loss) {
             self.counts.lost += 1;
-            return;
+            return Became::Lost;
         }
         let mut frame = frame.to_vec();
         if self.chance.happens(self.faults.corrupt) && frame.len() > HEAD {
             let bit = self.chance.between(8 * HEAD as u64, 8 * frame.len() as u64 - 1);
             frame[bit as usize / 8] ^= 1 << (bit % 8);
             self.counts.flipped += 1;
+        }
+        if self.chance.happens(self.faults.unnoticed) && self.flip_unnoticed(&mut frame) {
+            self.counts.unnoticed += 1;
         }
         let is_group = to[0] & 1 == 1;
         let ports: Vec<Port> = match self.table.get(&to) {
@@ -149,6 +186,23 @@ impl Fates {
                 self.copy_to(now, port, is_held, Duration::from_micros(late), frame.clone(), out);
             }
         }
+        Became::Passed
+    }
+
+    /// False if there is nothing in it that this is meant for.
+    fn flip_unnoticed(&mut self, frame: &mut [u8]) -> bool {
+        let Some(read) = datagram(frame).filter(|d| !d.payload.is_empty() && behind_proxy_header(d.payload).is_none())
+        else {
+            return false;
+        };
+        let octets = read.payload.len();
+        // Ethernet may have padded it.
+        let ip = HEAD + usize::from(frame[HEAD] & 0x0F) * 4;
+        let begin = ip + UDP_HEAD;
+        let bit = self.chance.between(8 * begin as u64, 8 * (begin + octets) as u64 - 1);
+        frame[bit as usize / 8] ^= 1 << (bit % 8);
+        frame[ip + UDP_CHECKSUM..begin].fill(0);
+        true
     }
 
     fn copy_to(
@@ -176,12 +230,13 @@ impl Fates {
     /// A frame leaves, and behind it the one that let it pass.
     fn leave(&mut self, port: Port, frame: Vec<u8>, out: &mut Vec<(Port, Vec<u8>)>) {
         let held = self.held.remove(&port).map(|(_, held)| held);
-        if matches!(self.cut.get(&port), Some(Cut::Both | Cut::Inward)) {
-            self.counts.cut += 1 + u64::from(held.is_some());
-            return;
+        for frame in [Some(frame), held].into_iter().flatten() {
+            if self.cut.get(&port).is_some_and(|cut| cut.keeps_out(&frame)) {
+                self.counts.cut += 1;
+            } else {
+                out.push((port, frame));
+            }
         }
-        out.push((port, frame));
-        out.extend(held.map(|held| (port, held)));
     }
 
     /// What has waited until now.

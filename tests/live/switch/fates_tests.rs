@@ -78,7 +78,7 @@ fn it_floods_what_it_does_not_know_and_learns() {
 
 #[test]
 fn the_same_seed_gives_the_same_fates() {
-    let faults = Faults { loss: 0.1, duplicate: 0.1, reorder: 0.1, delay: 0.1, corrupt: 0.1, latency: Duration::ZERO };
+    let faults = Faults { loss: 0.1, duplicate: 0.1, reorder: 0.1, delay: 0.1, corrupt: 0.1, ..Faults::default() };
     let run = |seed| arrivals(&mut four(seed, faults), 2_000);
     assert_eq!(run(7), run(7));
     assert_ne!(run(7), run(8));
@@ -124,6 +124,58 @@ fn a_flip_is_one_bit_behind_the_addresses() {
         let sent = frame(mac(1), mac(0), (at.0 / 1000) as u32);
         let bits: u32 = sent.iter().zip(&changed).map(|(a, b)| (a ^ b).count_ones()).sum();
         assert_eq!((bits, sent[..HEAD] == changed[..HEAD]), (1, true));
+    }
+}
+
+/// A frame with a UDP datagram for this port, padded as Ethernet pads what is short.
+fn datagram_for(port: u16, payload: &[u8]) -> Vec<u8> {
+    let mut frame = [&mac(1)[..], &mac(0), &[8, 0, 0x45, 0]].concat();
+    frame.extend((28 + payload.len() as u16).to_be_bytes());
+    frame.extend([0, 1, 0x40, 0, 64, 17, 0, 0, 10, 98, 1, 1, 10, 98, 1, 11]);
+    frame.extend(15001_u16.to_be_bytes());
+    frame.extend(port.to_be_bytes());
+    frame.extend((8 + payload.len() as u16).to_be_bytes());
+    frame.extend([0xAB, 0xCD]);
+    [&frame[..], payload, &[0; 9]].concat()
+}
+
+#[test]
+fn what_the_checksum_does_not_tell_is_one_bit_of_a_payload_that_is_no_sip() {
+    let mut fates = four(12, Faults { unnoticed: 1.0, ..Faults::default() });
+    let sent = datagram_for(15020, b"sealed");
+    for _ in 0..500 {
+        let mut out = Vec::new();
+        fates.receive(Time(1), 0, &sent, &mut out);
+        let changed = &out[0].1;
+        let (was, is) = (datagram(&sent).expect("a datagram"), datagram(changed).expect("a datagram"));
+        let bits: u32 = was.payload.iter().zip(is.payload).map(|(a, b)| (a ^ b).count_ones()).sum();
+        assert_eq!((bits, was.payload.len()), (1, is.payload.len()));
+        assert_eq!((&changed[..40], &changed[40..42], &changed[48..]), (&sent[..40], &[0, 0][..], &sent[48..]));
+    }
+    assert_eq!(fates.counts().unnoticed, 500);
+    let sip = [&b"\r\n\r\n\0\r\nQUIT\n"[..], &[0x21, 0x12, 0, 0], b"BYE"].concat();
+    for untouched in [datagram_for(15200, &sip), datagram_for(15020, b""), frame(mac(1), mac(0), 1)] {
+        let mut out = Vec::new();
+        fates.receive(Time(1), 0, &untouched, &mut out);
+        assert_eq!(out[0].1, untouched);
+    }
+}
+
+#[test]
+fn a_cut_may_be_of_one_port_one_way() {
+    for (how, passed) in [(Cut::InwardTo(15020), [0, 1, 1]), (Cut::OutwardTo(15020), [1, 0, 1])] {
+        let mut fates = four(13, Faults::default());
+        fates.cut(1, Some(how));
+        let mut arrived = |from: Port, frame: &[u8]| {
+            let mut out = Vec::new();
+            fates.receive(Time(1), from, frame, &mut out);
+            out.len()
+        };
+        let mut back = datagram_for(15020, b"beat");
+        back[..MACS].rotate_left(MACS / 2);
+        let all =
+            [arrived(0, &datagram_for(15020, b"beacon")), arrived(1, &back), arrived(0, &datagram_for(15200, b"SIP"))];
+        assert_eq!(all, passed, "{how:?}");
     }
 }
 

@@ -41,8 +41,16 @@ impl Clock {
     }
 }
 
-/// What hears every frame that leaves, with the moment.
-pub type Recorder = Box<dyn FnMut(Time, &[u8]) + Send>;
+/// What has become of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Became {
+    Passed,
+    /// By chance, not by a cut.
+    Lost,
+}
+
+/// What hears of every frame, with the moment.
+pub type Recorder = Box<dyn FnMut(Time, &[u8], Became) + Send>;
 
 /// A plane. Its thread ends, and its interfaces go, when it is dropped.
 pub struct Switch {
@@ -77,7 +85,7 @@ impl Switch {
         Ok(port)
     }
 
-    /// From now on frames are passed on; `recorder` hears of all that leave.
+    /// From now on frames are passed on; `recorder` hears what becomes of them.
     pub fn start(&mut self, clock: Clock, recorder: Option<Recorder>) -> Result<(), String> {
         let passing = Passing {
             fates: Arc::clone(&self.fates),
@@ -129,7 +137,7 @@ struct Passing {
 
 impl Passing {
     fn run(mut self) {
-        let mut out = Vec::new();
+        let (mut out, mut lost) = (Vec::new(), Vec::new());
         let mut buffer = vec![0; LARGEST];
         while !self.ended.load(Ordering::Relaxed) {
             let ready = self.wait();
@@ -140,7 +148,9 @@ impl Passing {
                     for _ in 0..BATCH {
                         // An interface that is down cannot be read; there is nothing to wait for in it.
                         let Ok(octets) = rustix::io::read(&self.files[port], &mut buffer) else { break };
-                        fates.receive(self.clock.now(), port, &buffer[..octets], &mut out);
+                        if fates.receive(self.clock.now(), port, &buffer[..octets], &mut out) == Became::Lost {
+                            lost.push(buffer[..octets].to_vec());
+                        }
                     }
                 }
             }
@@ -149,8 +159,11 @@ impl Passing {
                 if rustix::io::write(&self.files[port], &frame).is_ok()
                     && let Some(recorder) = &mut self.recorder
                 {
-                    recorder(now, &frame);
+                    recorder(now, &frame, Became::Passed);
                 }
+            }
+            if let Some(recorder) = &mut self.recorder {
+                lost.drain(..).for_each(|frame| recorder(now, &frame, Became::Lost));
             }
         }
     }

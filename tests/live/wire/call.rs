@@ -16,6 +16,8 @@ pub struct Call {
     pub messages: Vec<Message>,
     /// The node that has last sent or been given something of it, and since when.
     pub nodes: Vec<(Time, u16)>,
+    /// CANCELs to its callees that were lost within the rack.
+    pub lost_cancels: u32,
 }
 
 /// Where a call stands: what would be hit if somebody died now.

@@ -9,11 +9,11 @@ mod rules;
 mod tests;
 
 pub use self::call::Phase;
-pub use self::frame::datagram;
+pub use self::frame::{Datagram, datagram};
+pub use self::message::behind_proxy_header;
 
 use self::call::Call;
-use self::frame::Datagram;
-use self::message::{Message, behind_proxy_header, head};
+use self::message::{Message, Start, head};
 use common::time::{Duration, Time};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -134,6 +134,15 @@ impl Wire {
         let call = self.calls.entry(head.call_id.to_string()).or_default();
         if call.nodes.last().is_none_or(|(_, last)| *last != acting) {
             call.nodes.push((at, acting));
+        }
+    }
+
+    /// A datagram was lost on an inside plane: who sent it says it again.
+    pub fn lost_inside(&mut self, datagram: &Datagram<'_>) {
+        let Some(head) = behind_proxy_header(datagram.payload).and_then(head) else { return };
+        let is_cancel = head.start == Start::Request && head.method == "CANCEL";
+        if is_cancel && self.places.load_manager.contains(datagram.to.ip()) {
+            self.calls.entry(head.call_id.to_string()).or_default().lost_cancels += 1;
         }
     }
 

@@ -8,6 +8,9 @@ use std::net::SocketAddrV4;
 
 /// After a CANCEL that was answered nobody rings for longer.
 const SILENT_WITHIN: Duration = Duration::from_secs(2);
+/// T1 and T2 of RFC 3261: a CANCEL that is lost is said again after T1, then twice that, to T2.
+const T1: Duration = Duration::from_millis(500);
+const T2: Duration = Duration::from_secs(4);
 /// For so long a phone knows an INVITE again whose refusal was acknowledged (RFC 3261 §17.2.1, timer I).
 const KNOWN_AGAIN: Duration = Duration::from_secs(5);
 
@@ -174,7 +177,8 @@ impl<'a> Story<'a> {
             last = last.max(rings.map_or(Time(0), |m| m.at)).max(end.map_or(Time(0), |m| m.at));
         }
         judgement.rang_on = Some(last.since(begun.at));
-        if last.since(cancelled) > SILENT_WITHIN {
+        let repeats = (0..self.call.lost_cancels.min(16)).map(|n| T1.saturating_mul(1 << n).min(T2));
+        if last.since(cancelled) > repeats.fold(SILENT_WITHIN, |sum, interval| sum + interval) {
             let on = last.since(cancelled);
             judgement.wrong.push(format!("it rang for {on:?} after the CANCEL"));
         }

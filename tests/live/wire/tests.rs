@@ -1,7 +1,6 @@
 //! Made-up traces: a call as it should be, and each rule with a trace that breaks it.
 
 use super::call::Phase;
-use super::frame::Datagram;
 use super::*;
 
 const VIP: &str = "10.99.0.1:5060";
@@ -56,10 +55,14 @@ fn datagrams(trace: &str) -> Vec<(Time, SocketAddrV4, SocketAddrV4, String)> {
 
 fn heard(trace: &str) -> Wire {
     let mut wire = Wire::new(places());
+    hear(&mut wire, trace);
+    wire
+}
+
+fn hear(wire: &mut Wire, trace: &str) {
     for (at, from, to, text) in datagrams(trace) {
         wire.outside(at, &Datagram { from, to, payload: text.as_bytes() });
     }
-    wire
 }
 
 /// What the checker finds wrong with a trace.
@@ -188,6 +191,23 @@ fn nobody_rings_after_a_cancel() {
 }
 
 #[test]
+fn a_cancel_that_is_lost_within_the_rack_may_cost_its_repeats() {
+    let later = |trace: String, line: &str| trace.replace(line, &line.replacen("20", "44", 1));
+    let lines = ["2002 vip", "2003 bob", "2004 bob", "2005 vip", "2006 vip", "2007 alice"];
+    let late = lines.into_iter().fold(CANCELLED.to_string(), later);
+    for (losses, expected) in [(0, 1), (1, 0)] {
+        let mut wire = heard(&[SET_UP, &late].concat());
+        for _ in 0..losses {
+            wire.lost_inside(&sealed("CANCEL", "10.98.1.11:15200", "10.98.1.1:15010").datagram());
+        }
+        // Towards a node it is the caller's, who says it again.
+        wire.lost_inside(&sealed("CANCEL", "10.98.1.1:15010", "10.98.1.11:15200").datagram());
+        wire.finish();
+        assert_eq!(wire.tally().wrong.len(), expected, "{losses}: {:?}", wire.tally().wrong);
+    }
+}
+
+#[test]
 fn in_a_dialog_the_rack_only_passes_on() {
     for status in ["481", "408", "503"] {
         let refused = whole().replace("vip > alice 200 BYE", &format!("vip > alice {status} BYE"));
@@ -245,13 +265,28 @@ fn a_call_goes_through_its_phases() {
 }
 
 /// A SIP message as it goes over the planes.
-fn inside(wire: &mut Wire, ms: u64, from: &str, to: &str, method: &str) {
+struct Sealed {
+    from: SocketAddrV4,
+    to: SocketAddrV4,
+    payload: Vec<u8>,
+}
+
+impl Sealed {
+    fn datagram(&self) -> Datagram<'_> {
+        Datagram { from: self.from, to: self.to, payload: &self.payload }
+    }
+}
+
+fn sealed(method: &str, from: &str, to: &str) -> Sealed {
     let text = format!(
         "{method} sip:b SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=a\r\nFrom: <sip:a>;tag=1\r\nTo: <sip:b>\r\nCall-ID: one\r\nCSeq: 1 {method}\r\n\r\n"
     );
     let payload = [&b"\r\n\r\n\0\r\nQUIT\n"[..], &[0x21, 0x12, 0, 0], text.as_bytes()].concat();
-    let (from, to) = (from.parse().expect("an address"), to.parse().expect("an address"));
-    wire.inside(Time(ms * 1000), &Datagram { from, to, payload: &payload });
+    Sealed { from: from.parse().expect("an address"), to: to.parse().expect("an address"), payload }
+}
+
+fn inside(wire: &mut Wire, ms: u64, from: &str, to: &str, method: &str) {
+    wire.inside(Time(ms * 1000), &sealed(method, from, to).datagram());
 }
 
 #[test]

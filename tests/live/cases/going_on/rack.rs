@@ -3,11 +3,14 @@
 //! nothing befalls.
 
 use crate::cases::ownership::watch::Watch;
+use crate::metrics::metric;
 use crate::namespaces::{Host, Network, Window};
 use crate::rack_process::Rack;
-use crate::switch::{Clock, Cut, Faults, Port, Switch};
-use crate::wire::{Places, Wire, datagram};
+use crate::switch::{Became, Clock, Cut, Faults, Port, Recorder, Switch};
+use crate::wire::{Datagram, Places, Wire, datagram};
+use common::time::Time;
 use serde_json::Value;
+use std::cell::RefCell;
 use std::fmt::Write;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
@@ -18,6 +21,9 @@ pub const NODES: u16 = 4;
 pub const PHONES: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 20);
 pub const VIP: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 99, 0, 1), 5060);
 const SIP_PORT: u16 = 15200;
+/// Where a node hears beacons, and the load manager heartbeats.
+pub const BEACONS_TO: u16 = 15020;
+pub const HEARTBEATS_TO: u16 = 15001;
 /// What an inside plane must pass whole.
 const PLANE_MTU: u16 = 1_700;
 /// A way as long as to a phone in a mobile network.
@@ -41,6 +47,13 @@ impl Service {
         Service::Node(3),
         Service::Node(4),
     ];
+
+    pub fn node(self) -> Option<u16> {
+        match self {
+            Service::Node(node) => Some(node),
+            Service::LoadManager | Service::LocationServer => None,
+        }
+    }
 
     pub fn words(self) -> String {
         match self {
@@ -76,6 +89,16 @@ impl Service {
         }
     }
 
+    /// Its admin port, on the network that begins so.
+    fn admin(self, network: &str) -> String {
+        let port = match self {
+            Service::Node(_) => 15110,
+            Service::LoadManager => 15101,
+            Service::LocationServer => 15102,
+        };
+        format!("{network}.{}:{port}", self.octet())
+    }
+
     fn planes(self) -> [Ipv4Addr; 2] {
         [1, 2].map(|plane| Ipv4Addr::new(10, 98, plane, self.octet() as u8))
     }
@@ -86,7 +109,7 @@ struct Place {
     service: Service,
     /// On plane A and plane B.
     ports: [Port; 2],
-    rack: Rack,
+    rack: RefCell<Rack>,
 }
 
 pub struct Planes {
@@ -97,6 +120,8 @@ pub struct Planes {
     _outside: Switch,
     wire: Arc<Mutex<Wire>>,
     pub watch: Watch,
+    /// Of the admin ports' network: the first three octets.
+    admin: String,
     _window: Window,
     _network: Network,
 }
@@ -126,24 +151,31 @@ impl Planes {
         outside.plug(&phones, &PHONES.to_string())?;
         let wire = Arc::new(Mutex::new(Wire::new(places())));
         let clock = Clock::start();
-        let record = |recorder: fn(&mut Wire, common::time::Time, &[u8])| {
+        let record = |heard: fn(&mut Wire, Time, &Datagram<'_>, Became)| -> Option<Recorder> {
             let wire = Arc::clone(&wire);
-            Some(Box::new(move |at, frame: &[u8]| recorder(&mut locked(&wire), at, frame)) as crate::switch::Recorder)
+            Some(Box::new(move |at, frame: &[u8], became| {
+                if let Some(datagram) = datagram(frame) {
+                    heard(&mut locked(&wire), at, &datagram, became);
+                }
+            }))
         };
-        outside.start(clock, record(|wire, at, f| datagram(f).iter().for_each(|d| wire.outside(at, d))))?;
+        outside.start(clock, record(|wire, at, datagram, _| wire.outside(at, datagram)))?;
         for switch in &mut inside {
-            switch.start(clock, record(|wire, at, f| datagram(f).iter().for_each(|d| wire.inside(at, d))))?;
+            let heard = |wire: &mut Wire, at, datagram: &Datagram<'_>, became| match became {
+                Became::Passed => wire.inside(at, datagram),
+                Became::Lost => wire.lost_inside(datagram),
+            };
+            switch.start(clock, record(heard))?;
         }
         let mut places = Vec::new();
         for (service, host, ports) in hosts {
             let data = folder.join(service.host_name());
             let rack = Rack::launch(Some(&host), &data, &["--config", &config.to_string_lossy()])?;
-            places.push(Place { service, ports, rack });
+            places.push(Place { service, ports, rack: RefCell::new(rack) });
         }
-        let admin_of = |service: Service, port: u16| format!("{admin}.{}:{port}", service.octet());
-        let nodes = (1..=NODES).map(|n| admin_of(Service::Node(n), 15110)).collect();
-        let watch = Watch::new(admin_of(Service::LoadManager, 15101), nodes);
-        let mut planes = Planes {
+        let nodes = (1..=NODES).map(|n| Service::Node(n).admin(&admin)).collect();
+        let watch = Watch::new(Service::LoadManager.admin(&admin), nodes);
+        let planes = Planes {
             places,
             phones,
             clock,
@@ -151,11 +183,13 @@ impl Planes {
             _outside: outside,
             wire,
             watch,
+            admin,
             _window: window,
             _network: network,
         };
-        for place in &mut planes.places {
-            place.rack.wait_for("READY", READY_WITHIN).map_err(|e| format!("{}: {e}", place.service.words()))?;
+        for place in &planes.places {
+            let said = place.rack.borrow_mut().wait_for("READY", READY_WITHIN);
+            said.map_err(|e| format!("{}: {e}", place.service.words()))?;
         }
         Ok(planes)
     }
@@ -165,15 +199,64 @@ impl Planes {
     }
 
     pub fn pid(&self, service: Service) -> Result<i32, String> {
-        self.place(service)?.rack.pid(service.kind(), 0)
+        self.place(service)?.rack.borrow().pid(service.kind(), 0)
+    }
+
+    /// Ends the agent of this host and what it started, starts it again, and waits until it is ready.
+    pub fn restart(&self, service: Service) -> Result<(), String> {
+        let mut rack = self.place(service)?.rack.borrow_mut();
+        rack.restart()?;
+        rack.wait_for("READY", READY_WITHIN)
+    }
+
+    /// `siprack ARGUMENTS` on this host.
+    pub fn operator(&self, service: Service, arguments: &[&str]) -> Result<String, String> {
+        self.place(service)?.rack.borrow().siprack(arguments)
+    }
+
+    /// One metric of all nodes.
+    pub fn of_all_nodes(&self, line: &str) -> Result<Vec<u64>, String> {
+        (1..=NODES).map(|node| metric(&self.metrics_of(Service::Node(node)), line)).collect()
+    }
+
+    /// Calls of which handling a message panicked, since each node's process was started.
+    pub fn panicked(&self) -> Result<Vec<String>, String> {
+        let mut wrong = Vec::new();
+        for result in ["reloaded", "lost"] {
+            let panicked = self.of_all_nodes(&format!("siprack_panicked_calls_total{{result=\"{result}\"}}"))?;
+            if panicked.iter().any(|count| *count > 0) {
+                wrong.push(format!("nodes panicked over messages; calls {result}: {panicked:?}"));
+            }
+        }
+        Ok(wrong)
+    }
+
+    /// What came damaged over the planes and was noticed, of each kind.
+    pub fn refused(&self) -> Result<Vec<(&'static str, u64)>, String> {
+        let of_nodes = |line: &str| Ok::<u64, String>(self.of_all_nodes(line)?.iter().sum());
+        let heartbeats =
+            ["mac", "malformed"].map(|why| format!("siprack_heartbeats_refused_total{{reason=\"{why}\"}}"));
+        let at_load_manager = heartbeats.iter().map(|line| metric(&self.metrics_of(Service::LoadManager), line));
+        Ok(vec![
+            ("heartbeats", at_load_manager.sum::<Result<u64, String>>()?),
+            ("beacons", of_nodes("siprack_beacons_total{result=\"refused\"}")?),
+            ("letters of shadows", of_nodes("siprack_dropped_total{reason=\"shadow\"}")?),
+        ])
+    }
+
+    fn metrics_of(&self, service: Service) -> String {
+        format!("http://{}/metrics", service.admin(&self.admin))
     }
 
     /// Cuts a host off the inside planes; none: it is whole again.
     pub fn cut(&self, service: Service, how: Option<Cut>) -> Result<(), String> {
-        let ports = self.place(service)?.ports;
-        for (switch, port) in self.inside.iter().zip(ports) {
-            switch.cut(port, how);
-        }
+        (0..self.inside.len()).try_for_each(|plane| self.cut_on(plane, service, how))
+    }
+
+    /// Off one of them (0: A, 1: B).
+    pub fn cut_on(&self, plane: usize, service: Service, how: Option<Cut>) -> Result<(), String> {
+        let port = self.place(service)?.ports[plane];
+        self.inside[plane].cut(port, how);
         Ok(())
     }
 
@@ -189,8 +272,8 @@ impl Planes {
         let told = self.inside.iter().zip(["A", "B"]).map(|(switch, name)| {
             let c = switch.counts();
             format!(
-                "{name}: {} frames, {} lost, {} doubled, {} held back, {} cut",
-                c.seen, c.lost, c.doubled, c.held_back, c.cut
+                "{name}: {} frames, {} lost, {} doubled, {} held back, {} flipped, {} flipped unnoticed, {} cut",
+                c.seen, c.lost, c.doubled, c.held_back, c.flipped, c.unnoticed, c.cut
             )
         });
         told.collect::<Vec<_>>().join("; ")
@@ -198,20 +281,21 @@ impl Planes {
 
     pub fn wait_ready(&self) -> Result<(), String> {
         for place in &self.places {
-            place.rack.wait_ready(READY_WITHIN).map_err(|e| format!("{}: {e}", place.service.words()))?;
+            let ready = place.rack.borrow().wait_ready(READY_WITHIN);
+            ready.map_err(|e| format!("{}: {e}", place.service.words()))?;
         }
         Ok(())
     }
 
     /// What all nodes wrote.
     pub fn cdrs(&self) -> Vec<Value> {
-        self.places.iter().flat_map(|place| place.rack.cdrs()).collect()
+        self.places.iter().flat_map(|place| place.rack.borrow().cdrs()).collect()
     }
 
     /// Ends every agent and what it started.
     pub fn stop(self) -> Result<(), String> {
         for place in self.places {
-            place.rack.stop().map_err(|e| format!("{}: {e}", place.service.words()))?;
+            place.rack.into_inner().stop().map_err(|e| format!("{}: {e}", place.service.words()))?;
         }
         Ok(())
     }
@@ -236,7 +320,7 @@ fn rack_file(folder: &Path, admin: &str) -> Result<PathBuf, String> {
         let [a, b] = service.planes();
         format!("planes: {{ a: {a}, b: {b} }}")
     };
-    let at = |service: Service, port: u16| format!("\"{admin}.{}:{port}\"", service.octet());
+    let at = |service: Service| format!("\"{}\"", service.admin(admin));
     let mut text = format!(
         "name: planes\nkey: \"{}\"\nlisteners:\n  - {{ address: {}, port: {}, transport: udp }}\n\
          domains:\n  - {{ name: rack.test, auth: none, provisioning: open }}\n",
@@ -246,22 +330,22 @@ fn rack_file(folder: &Path, admin: &str) -> Result<PathBuf, String> {
     );
     let _ = write!(
         text,
-        "load_managers:\n  - {{ id: 1, {}, control_port: 15001, egress_port: 15010, workers: 1, admin: {} }}\ncc_nodes:\n",
+        "load_managers:\n  - {{ id: 1, {}, control_port: {HEARTBEATS_TO}, egress_port: 15010, workers: 1, admin: {} }}\ncc_nodes:\n",
         planes(Service::LoadManager),
-        at(Service::LoadManager, 15101)
+        at(Service::LoadManager)
     );
     for n in 1..=NODES {
-        let (planes, admin) = (planes(Service::Node(n)), at(Service::Node(n), 15110));
+        let (planes, admin) = (planes(Service::Node(n)), at(Service::Node(n)));
         let _ = writeln!(
             text,
-            "  - {{ id: {n}, {planes}, sip_port: {SIP_PORT}, workers: 1, control_port: 15020, admin: {admin}, failure_domain: {n} }}"
+            "  - {{ id: {n}, {planes}, sip_port: {SIP_PORT}, workers: 1, control_port: {BEACONS_TO}, admin: {admin}, failure_domain: {n} }}"
         );
     }
     let _ = write!(
         text,
         "location_servers:\n  - {{ id: 1, {}, port: 15002, admin: {}, api: \"127.0.0.1:8080\" }}\n",
         planes(Service::LocationServer),
-        at(Service::LocationServer, 15102)
+        at(Service::LocationServer)
     );
     let path = folder.join("rack.yaml");
     std::fs::write(&path, text).map_err(|e| format!("{}: {e}", path.display()))?;

@@ -42,6 +42,17 @@ impl Watch {
         Ok((epoch, line.clone()))
     }
 
+    /// The load manager's epoch, and who is in the placement in which incarnation and state.
+    pub fn placement(&self) -> Result<(u64, Vec<String>), String> {
+        let status = self.status(&self.load_manager)?;
+        let epoch = status["epoch"].as_u64().ok_or(format!("it names no epoch: {status}"))?;
+        let line = |line: &Value| {
+            let placed = if line["placed"] == true { "placed" } else { "not placed" };
+            format!("node {} (boot {}) {}, {placed}", line["id"], line["boot"], line["state"])
+        };
+        Ok((epoch, status["nodes"].as_array().into_iter().flatten().map(line).collect()))
+    }
+
     /// Waits until every node takes calls.
     pub fn all_started(&self) -> Result<(), String> {
         let end = Instant::now() + Duration::from_secs(20);

@@ -73,6 +73,11 @@ impl Rack {
         self.up.wait_for(what, patience)
     }
 
+    /// How often the agent has said this.
+    pub fn said(&self, what: &str) -> usize {
+        self.up.count(what)
+    }
+
     /// Waits until status says ready.
     pub fn wait_ready(&self, patience: Duration) -> Result<Duration, String> {
         let start = Instant::now();

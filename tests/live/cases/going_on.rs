@@ -4,6 +4,7 @@
 
 mod hand;
 mod phones;
+mod poison;
 mod rack;
 
 use self::hand::{Hand, What};
@@ -149,6 +150,11 @@ pub fn run_mute() -> Verdict {
         hand.befall_all(&[(What::Unguided, NODE), (What::Unheard, NODE)].repeat(4))
     };
     play("mute-planes", LOAD, story, CLEAN)
+}
+
+/// Messages that come again and again, each of which one node dies of.
+pub fn run_poisoned() -> Verdict {
+    play("poison", LOAD, |hand, _| hand.poison(), CLEAN)
 }
 
 /// Between the load manager and everybody else.

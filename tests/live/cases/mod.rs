@@ -61,6 +61,7 @@ pub const SOAK: &[Case] = &[
     Case { name: "ten minutes under load", needs: &["ip", "sipp"], run: soak::run },
     Case { name: "no call is lost by a load manager cut off", needs: going_on::NEEDS, run: going_on::run_cut_off },
     Case { name: "no call is lost by 200 kills", needs: going_on::NEEDS, run: going_on::run_long },
+    Case { name: "no call is lost by messages that kill", needs: going_on::NEEDS, run: going_on::run_poisoned },
     Case {
         name: "no call is lost while the whole rack is restarted",
         needs: going_on::NEEDS,

@@ -74,6 +74,8 @@ pub struct Wire {
     /// When SIP came to which node.
     to_nodes: Vec<(Time, u16, String)>,
     ended: VecDeque<(String, Call)>,
+    /// Call-IDs of messages that nobody is to handle, and when something came of them.
+    poison: BTreeMap<String, Vec<Time>>,
 }
 
 impl Wire {
@@ -86,7 +88,18 @@ impl Wire {
             spoke: Vec::new(),
             to_nodes: Vec::new(),
             ended: VecDeque::new(),
+            poison: BTreeMap::new(),
         }
+    }
+
+    /// What comes under this Call-ID is to be handled by nobody, and is no call to be judged.
+    pub fn poison(&mut self, call_id: &str) {
+        self.poison.insert(call_id.to_string(), Vec::new());
+    }
+
+    /// How often something came of such a message behind this moment: an answer, or it went on.
+    pub fn poison_handled(&self, call_id: &str, since: Time) -> usize {
+        self.poison.get(call_id).into_iter().flatten().filter(|at| **at > since).count()
     }
 
     /// A datagram has arrived on the outside plane.
@@ -98,6 +111,10 @@ impl Wire {
         let Some(head) = head(datagram.payload) else { return };
         if !is_inward {
             self.spoke.push(at);
+        }
+        if let Some(handled) = self.poison.get_mut(head.call_id) {
+            handled.extend((!is_inward).then_some(at));
+            return;
         }
         let message = Message {
             at,

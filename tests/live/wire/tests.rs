@@ -191,6 +191,16 @@ fn nobody_rings_after_a_cancel() {
 }
 
 #[test]
+fn what_comes_of_poison_is_counted_and_is_no_call() {
+    let mut wire = Wire::new(places());
+    wire.poison("one");
+    hear(&mut wire, SET_UP);
+    wire.finish();
+    assert_eq!((wire.tally().calls, wire.tally().wrong.len()), (0, 0));
+    assert_eq!([0, 1, 4].map(|ms| wire.poison_handled("one", Time(ms * 1000))), [3, 2, 0]);
+}
+
+#[test]
 fn a_cancel_that_is_lost_within_the_rack_may_cost_its_repeats() {
     let later = |trace: String, line: &str| trace.replace(line, &line.replacen("20", "44", 1));
     let lines = ["2002 vip", "2003 bob", "2004 bob", "2005 vip", "2006 vip", "2007 alice"];

@@ -1,5 +1,6 @@
 //! What befalls the services while calls are in every phase, and what is measured of it.
 
+use super::poison::Poisoned;
 use super::rack::{BEACONS_TO, HEARTBEATS_TO, NODES, Planes, Service};
 use crate::cases::ownership::watch::Watch;
 use crate::cases::ownership::{SLACK, signal, spread};
@@ -123,6 +124,7 @@ pub struct Times {
     moved: Vec<String>,
     /// What came damaged and was refused, of each kind.
     pub refused: Vec<(&'static str, u64)>,
+    pub poisoned: Option<Poisoned>,
 }
 
 pub struct Hand<'a> {
@@ -142,6 +144,10 @@ struct Absence {
 impl<'a> Hand<'a> {
     pub fn new(planes: &'a Planes) -> Hand<'a> {
         Hand { planes, turn: 0, times: Times::default() }
+    }
+
+    pub fn planes(&self) -> &'a Planes {
+        self.planes
     }
 
     /// One after the other; of a node it is always the next one's turn.
@@ -333,6 +339,10 @@ impl Times {
         }
         if self.alone > Duration::ZERO {
             let _ = write!(seen, " {} false takeovers in {} s;", self.moved.len(), self.alone.as_secs());
+        }
+        if let Some((told, unfit)) = self.poisoned.as_ref().map(Poisoned::judged) {
+            let _ = write!(seen, " {told};");
+            wrong.extend(unfit);
         }
         for (what, count) in &self.refused {
             let _ = write!(seen, " {count} {what} refused;");

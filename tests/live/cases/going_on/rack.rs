@@ -113,6 +113,8 @@ struct Place {
 }
 
 pub struct Planes {
+    /// Where everything of this run is.
+    pub folder: PathBuf,
     places: Vec<Place>,
     pub phones: Host,
     pub clock: Clock,
@@ -176,6 +178,7 @@ impl Planes {
         let nodes = (1..=NODES).map(|n| Service::Node(n).admin(&admin)).collect();
         let watch = Watch::new(Service::LoadManager.admin(&admin), nodes);
         let planes = Planes {
+            folder: folder.to_path_buf(),
             places,
             phones,
             clock,
@@ -212,6 +215,11 @@ impl Planes {
     /// `siprack ARGUMENTS` on this host.
     pub fn operator(&self, service: Service, arguments: &[&str]) -> Result<String, String> {
         self.place(service)?.rack.borrow().siprack(arguments)
+    }
+
+    /// How often a node's agent has said this.
+    pub fn said(&self, node: u16, what: &str) -> Result<usize, String> {
+        Ok(self.place(Service::Node(node))?.rack.borrow().said(what))
     }
 
     /// One metric of all nodes.

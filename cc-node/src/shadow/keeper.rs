@@ -6,6 +6,7 @@ use super::exchange::{Exchange, Finished};
 use super::notices::Notices;
 use super::shelf::Shelf;
 use super::shipper::Shipper;
+use super::succession::Incarnation;
 use super::warnings::Warnings;
 use super::words::{self, Mail, Parcel, Post, Word, WordError};
 use crate::admission::Admission;
@@ -174,7 +175,7 @@ impl Shadows {
             self.takeovers.cut_short += u64::from(!complete);
             self.takeovers.longest = self.takeovers.longest.max(after);
         }
-        let waits = |holder: &Post| self.exchange.is_open(holder.node, holder.boot);
+        let waits = |holder: &Post| self.waits((holder.node, holder.boot));
         let ours = self.shelf.orphans_of_ours().filter(|(_, holder)| !waits(holder)).map(|(hash, _)| hash);
         let mut heirs: Vec<CallHash> = ours.collect();
         let rank = |hash: &CallHash| {
@@ -183,6 +184,13 @@ impl Shadows {
         };
         heirs.sort_by_cached_key(|hash| Reverse(rank(hash)));
         self.heirs = heirs.into();
+    }
+
+    /// Whether calls of this dead holder must not be acted for yet: others may hold them newer, or one that has died since
+    /// may have taken them up, and told others so.
+    fn waits(&self, holder: Incarnation) -> bool {
+        let outlived = |before: &Placement| before.live(holder.0) != Some(holder.1);
+        self.exchange.is_open(holder.0, holder.1) || self.open.iter().any(|(_, _, before)| outlived(before))
     }
 
     /// The next call of a dead holder to go on here, and that holder.
@@ -237,3 +245,7 @@ impl Shadows {
         self.takeovers
     }
 }
+
+#[cfg(test)]
+#[path = "keeper_tests.rs"]
+mod tests;

@@ -15,6 +15,8 @@ const RATE: u64 = 50;
 const RING_MS: u32 = 300;
 const HOLD_MS: u32 = 1000;
 const USERS: u16 = 100;
+/// A BYE that comes again, since the node that had its 200 has died, is answered again for so long (RFC 3261 §17.2.2).
+const TIMER_J_MS: u32 = 32_000;
 /// A message that has not come for longer than a transaction lives (64 × T1) will not come.
 const PATIENCE_MS: &str = "35000";
 
@@ -89,7 +91,8 @@ impl<'a> Phones<'a> {
             .label(1)
             .element("<recv request=\"INVITE\" optional=\"true\" next=\"1\"/>")
             .request("ACK")
-            .serve("BYE");
+            .serve("BYE")
+            .linger(TIMER_J_MS);
         self.sipp(&script, CALLEES, &[])
     }
 

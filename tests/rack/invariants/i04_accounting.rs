@@ -92,9 +92,7 @@ pub fn holds(s: &Simulation, wire: &Wire, kept: impl Fn(&str) -> bool + Copy) ->
     }
     for (call_id, written) in &written {
         let Some(rungs) = wire.calls.get(*call_id) else { continue };
-        // In a storm all who knew of the answer may be dead: who goes on hears of it when the callee repeats it.
-        let late = s.storm && !kept(call_id);
-        charged(rungs, written, late).map_err(|why| (format!("I4: {why}: {written:?}"), call_id.to_string()))?;
+        charged(rungs, written).map_err(|why| (format!("I4: {why}: {written:?}"), call_id.to_string()))?;
     }
     for (call_id, rungs) in wire.calls.iter().filter(|(call_id, _)| !written.contains_key(call_id.as_str())) {
         if let Some(end) = end(rungs)
@@ -128,8 +126,7 @@ fn starts(s: &Simulation, wire: &Wire, kept: impl Fn(&str) -> bool) -> Result<()
     Ok(())
 }
 
-/// `late`: from any of the 2xx that went to the caller on, not from the first.
-fn charged(rungs: &[Rung], written: &BTreeSet<(&str, u64)>, late: bool) -> Result<(), String> {
+fn charged(rungs: &[Rung], written: &BTreeSet<(&str, u64)>) -> Result<(), String> {
     let tags: BTreeSet<String> =
         rungs.iter().filter(|r| !r.outwards && r.is_ok("INVITE")).map(|r| r.message.from_tag()).collect();
     let ids: BTreeSet<&str> = written.iter().map(|(id, _)| *id).collect();
@@ -141,8 +138,7 @@ fn charged(rungs: &[Rung], written: &BTreeSet<(&str, u64)>, late: bool) -> Resul
         return Err(format!("{} CDRs", ids.len()));
     }
     let ([Some(given), Some(passed)], [Some(asked), Some(done)]) = bounds(rungs) else { return Ok(()) };
-    let again = rungs.iter().rev().find(|r| late && r.outwards && r.is_ok("INVITE")).map_or(passed, |r| r.at);
-    let least = asked.since(again).saturating_sub(WRONG);
+    let least = asked.since(passed).saturating_sub(WRONG);
     let most = done.since(given) + WRONG;
     let right = |ms: u64| (least..=most).contains(&Duration::from_millis(ms));
     match attempts.len() > 1 || written.iter().all(|(_, ms)| right(*ms)) {

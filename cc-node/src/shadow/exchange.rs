@@ -205,13 +205,14 @@ impl Exchange {
         self.open.insert(dead, Open { question: self.newest, since: now, but, asked });
     }
 
-    /// Those who had died already, where we follow only now: who was to act for their calls has died too.
-    fn inherited(&self, before: &Succession, shelf: &Shelf) -> Vec<Incarnation> {
-        let us = Some((self.us.node, self.us.boot));
-        let is_new = |hash, dead| self.succession.heir(hash, dead) == us && before.heir(hash, dead) != us;
+    /// Those who had died already, where we may follow only now: somebody has died who was perhaps to act for their calls.
+    /// What is on our own shelf does not tell: we may have come back after their death, and have none of it.
+    fn inherited(&self, before: &Succession, shelf: &Shelf) -> BTreeSet<Incarnation> {
+        if before.current().inputs().live().all(|incarnation| self.succession.lives(incarnation)) {
+            return BTreeSet::new();
+        }
         let was_dead = |dead: &Incarnation| !before.lives(*dead) && !self.succession.lives(*dead);
-        let follow = |dead: &Incarnation| shelf.held_by(*dead).any(|(hash, _)| is_new(hash, *dead));
-        shelf.incarnations().into_iter().filter(was_dead).filter(follow).collect()
+        shelf.incarnations().into_iter().chain(before.incarnations()).filter(was_dead).collect()
     }
 
     /// The workers of other live nodes that may have shadows of calls which are ours: each has those of its share of

@@ -321,8 +321,9 @@ fn who_has_died_has_nothing_to_tell() {
     let lines = ["0 1>2 which 4", "0 1>3 which 4", "0 3>1 these 1/1", "20 1>2 which 4"];
     assert_eq!((rack.said(), rack.finished()), (lines.map(String::from).to_vec(), vec![]));
     rack.stands(&[1, 3]);
-    assert_eq!(rack.said(), ["30 1>3 which 2", "30 3>1 these 1/1"]);
-    assert_eq!(rack.finished(), [(4, true, 30), (2, true, 0)]);
+    // Node 2 may have been about to go on with calls of 4's: what of them is ours is another question now.
+    assert_eq!(rack.said(), ["30 1>3 which 2", "30 1>3 which 4", "30 3>1 these 1/1", "30 3>1 these 1/1"]);
+    assert_eq!(rack.finished(), [(2, true, 0), (4, true, 0)]);
 }
 
 #[test]

@@ -65,6 +65,36 @@ fn said(shadows: &mut Shadows) -> Vec<Word> {
     shadows.parcels().iter().flat_map(|parcel| decode(parcel.to, &parcel.plain).unwrap()).collect()
 }
 
+/// The number of its question about the calls of this node.
+fn asked(words: &[Word], about: u16) -> u32 {
+    let is = |word: &Word| match word {
+        Word::Which { question, dead, .. } if *dead == NodeId(about) => Some(*question),
+        _ => None,
+    };
+    words.iter().find_map(is).unwrap()
+}
+
+#[test]
+fn who_has_come_since_a_holder_died_follows_the_heir_who_had_not_gone_on() {
+    let mut shadows = Shadows::new(US, &common::config::Rack::from_yaml("test.yaml", RACK).unwrap().expand());
+    let (hash, at) = (call(), |ms: u64| Time(ms * 1000));
+    // Node 1 dies while node 3 is away, node 2 before it has gone on with its call: node 4 alone knows of it.
+    for (epoch, live) in [(1, &[1, 2, 4][..]), (2, &[2, 4]), (3, &[2, 3, 4])] {
+        shadows.stand(at(epoch), &placements(epoch, live), &mut Vec::new());
+    }
+    said(&mut shadows);
+    shadows.stand(at(4), &placements(4, &[3, 4]), &mut Vec::new());
+    let words = said(&mut shadows);
+    let (one, two) = (asked(&words, 1), asked(&words, 2));
+    let these = |question, calls| Word::These { question, part: 0, parts: 1, calls };
+    hear(&mut shadows, at(5), OTHER, &these(two, Vec::new()));
+    hear(&mut shadows, at(5), OTHER, &these(one, vec![(hash, RecordNo(9))]));
+    assert!(said(&mut shadows).contains(&Word::Fetch { question: one, hashes: vec![hash] }));
+    let image = Some(image(false));
+    hear(&mut shadows, at(6), OTHER, &Word::Fetched { question: one, hash, no: RecordNo(9), clock: at(6), image });
+    assert_eq!(shadows.next_heir(at(6)).map(|(hash, holder, _)| (hash, holder)), Some((hash, NodeId(1))));
+}
+
 #[test]
 fn a_call_that_somebody_has_taken_up_before_he_died_goes_on_as_he_has_told_it() {
     let mut shadows = Shadows::new(US, &common::config::Rack::from_yaml("test.yaml", RACK).unwrap().expand());
@@ -83,13 +113,7 @@ fn a_call_that_somebody_has_taken_up_before_he_died_goes_on_as_he_has_told_it() 
     said(&mut shadows);
     stands(&mut shadows, 500, 3, &[3, 4]);
     let words = said(&mut shadows);
-    let asked = |about: u16| {
-        let is = |word: &Word| match word {
-            Word::Which { question, dead, .. } if *dead == NodeId(about) => Some(*question),
-            _ => None,
-        };
-        words.iter().find_map(is).unwrap()
-    };
+    let asked = |about| asked(&words, about);
     let none = |question| Word::These { question, part: 0, parts: 1, calls: Vec::new() };
     hear(&mut shadows, at(501), OTHER, &none(asked(1)));
     assert_eq!(shadows.next_heir(at(501)), None, "node 2 may have gone on with it");

@@ -38,6 +38,11 @@ impl Succession {
         &self.stood[self.stood.len() - 1]
     }
 
+    /// All that were live in one of them.
+    pub fn incarnations(&self) -> impl Iterator<Item = Incarnation> {
+        self.stood.iter().flat_map(|placement| placement.inputs().live())
+    }
+
     pub fn lives(&self, (node, boot): Incarnation) -> bool {
         self.current().live(node) == Some(boot)
     }
